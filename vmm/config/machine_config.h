@@ -1,0 +1,66 @@
+// The whole of one virtual machine as data. Defaults are here; Validate is pure and total; nothing
+// changes after validation. Keys and words are the command line's (docs/RUN.md).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace gemel {
+
+inline constexpr std::uint32_t kMaxCpus = 64;
+// Interrupt lines that the micro profile has for virtio-mmio devices (vmm/arch/x86/layout.h).
+inline constexpr std::uint32_t kMaxMmioDevices = 16;
+inline constexpr std::uint64_t kMinMemoryBytes = 16ull << 20;
+
+enum class Profile : std::uint8_t { kMicro };  // kServer comes with PCI Express
+enum class OnReboot : std::uint8_t { kReset, kExit };
+enum class IoEngine : std::uint8_t { kAuto, kIoUring, kSync };
+
+struct MemoryConfig {
+  std::uint64_t size = 512ull << 20;  // bytes, a multiple of 1 MiB (2 MiB with hugepages)
+  bool shared = false;                // one memfd instead of private anonymous memory
+  bool hugepages = false;             // reserved 2 MiB pages
+};
+
+struct BootConfig {
+  std::string kernel;   // path; ELF with a PVH entry, or bzImage
+  std::string initrd;   // path; empty: none
+  std::string cmdline;  // at most 2047 bytes
+};
+
+struct DiskConfig {
+  std::string path;    // regular file (raw) or block device
+  bool readonly = false;
+  std::string serial;  // at most 20 bytes of printable ASCII (virtio 1.2, 5.2.6.1: GET_ID); empty: none
+  bool direct = false; // O_DIRECT
+  IoEngine engine = IoEngine::kAuto;
+};
+
+struct SerialConfig {
+  enum class Kind : std::uint8_t { kStdio, kPty, kFile, kUnix, kNone };
+  Kind kind = Kind::kStdio;
+  std::string path;  // kFile, kUnix
+};
+
+struct MachineConfig {
+  std::string name = "vm";          // 1 to 63 of [a-z0-9-], begins with a letter
+  std::string machine = "micro-1";  // versioned machine type: the guest ABI
+  Profile profile = Profile::kMicro;
+  std::uint32_t cpus = 1;           // 1 to kMaxCpus
+  std::string cpu_model = "host";
+  MemoryConfig memory;
+  BootConfig boot;
+  bool acpi = true;                 // false: MP table and virtio_mmio.device= words instead
+  std::vector<DiskConfig> disks;
+  bool rng = true;                  // a virtio-rng device
+  SerialConfig serial;
+  OnReboot on_reboot = OnReboot::kReset;
+};
+
+// Checks everything that can be told without looking at the host. kInvalidArgument with
+// "<argument>: <value>: <what is wrong>" for the first thing that is wrong.
+Status Validate(const MachineConfig& config);
+
+}  // namespace gemel

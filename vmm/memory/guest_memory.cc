@@ -1,0 +1,219 @@
+#include "vmm/memory/guest_memory.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace gemel {
+namespace {
+
+constexpr std::uint64_t kPageSize = 4096;
+constexpr std::uint64_t kHugePageSize = 2ull << 20;
+
+Status CheckRanges(std::span<const MemoryRange> ranges, std::uint64_t unit) {
+  std::uint64_t end = 0;
+  if (ranges.empty()) return InvalidArgument("guest memory: no ranges");
+  for (const MemoryRange& range : ranges) {
+    const std::uint64_t start = range.start.value;
+    if (range.size == 0 || start % unit != 0 || range.size % unit != 0)
+      return InvalidArgument("guest memory: range {:#x}+{:#x}: not a multiple of {} KiB", start,
+                             range.size, unit >> 10);
+    if (start < end || range.size > UINT64_MAX - start)
+      return InvalidArgument("guest memory: range {:#x}+{:#x}: overlaps, wraps or is out of order",
+                             start, range.size);
+    end = start + range.size;
+  }
+  return {};
+}
+
+std::uint64_t TotalSize(std::span<const MemoryRange> ranges) {
+  std::uint64_t total = 0;
+  for (const MemoryRange& range : ranges) total += range.size;
+  return total;
+}
+
+Result<UniqueFd> MakeMemfd(std::uint64_t size, bool huge) {
+  const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
+  UniqueFd fd(memfd_create("guest-ram", flags));
+  if (!fd) return ErrnoError(errno, "memfd_create for guest memory");
+  if (ftruncate64(fd.get(), static_cast<off64_t>(size)) != 0)
+    return ErrnoError(errno, fmt::format("guest memory of {} MiB", size >> 20));
+  return fd;
+}
+
+Result<std::byte*> MapRegion(std::uint64_t size, int fd, std::uint64_t file_offset) {
+  const int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  // SAFETY: a new mapping at an address the kernel chooses; unmapped by ~GuestMemory.
+  void* host = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(file_offset));
+  if (host == MAP_FAILED) {
+    return MakeError(Code::kResourceExhausted,
+                     fmt::format("guest memory: the host has no {} MiB to give: {}", size >> 20,
+                                 std::strerror(errno)));
+  }
+  // Advice only: a kernel without transparent huge pages is slower, not wrong.
+  if (fd < 0) madvise(host, size, MADV_HUGEPAGE);
+  madvise(host, size, MADV_DONTDUMP);
+  return static_cast<std::byte*>(host);
+}
+
+// A guest changes these bytes at any moment. Volatile accesses keep the compiler from reading a byte
+// twice or leaving a copy out; words where both sides allow it, so that a copy of n bytes costs n/8.
+void VolatileCopy(volatile std::byte* to, const volatile std::byte* from, std::size_t n) {
+  using Word = std::uint64_t;
+  const auto misaligned = [](const volatile std::byte* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % sizeof(Word) != 0;
+  };
+  if (!misaligned(to) && !misaligned(from)) {
+    for (; n >= sizeof(Word); n -= sizeof(Word), to += sizeof(Word), from += sizeof(Word)) {
+      // SAFETY: aligned, in bounds by n, and may_alias.
+      using AliasWord [[gnu::may_alias]] = Word;
+      *reinterpret_cast<volatile AliasWord*>(to) = *reinterpret_cast<const volatile AliasWord*>(from);
+    }
+  }
+  for (; n > 0; --n) *to++ = *from++;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(std::span<const MemoryRange> ranges,
+                                                         MemoryBacking backing) {
+  const bool huge = backing == MemoryBacking::kHugePages;
+  RETURN_IF_ERROR(CheckRanges(ranges, huge ? kHugePageSize : kPageSize));
+  std::unique_ptr<GuestMemory> memory(new GuestMemory);
+  if (backing != MemoryBacking::kAnonymous) {
+    ASSIGN_OR_RETURN(memory->shared_fd_, MakeMemfd(TotalSize(ranges), huge));
+  }
+  std::uint64_t file_offset = 0;
+  for (const MemoryRange& range : ranges) {
+    ASSIGN_OR_RETURN(std::byte* const host,
+                     MapRegion(range.size, memory->shared_fd_.get(), file_offset));
+    memory->regions_.push_back({range.start, range.size, host, file_offset});
+    if (backing != MemoryBacking::kAnonymous) file_offset += range.size;
+  }
+  return memory;
+}
+
+GuestMemory::~GuestMemory() {
+  for (const Region& region : regions_) munmap(region.host, region.size);
+}
+
+std::uint64_t GuestMemory::size() const {
+  std::uint64_t total = 0;
+  for (const Region& region : regions_) total += region.size;
+  return total;
+}
+
+const GuestMemory::Region* GuestMemory::Find(GuestAddress at) const {
+  for (const Region& region : regions_) {
+    if (at >= region.start && at.value - region.start.value < region.size) return &region;
+  }
+  return nullptr;
+}
+
+bool GuestMemory::Contains(GuestAddress at, std::uint64_t length) const {
+  while (length > 0) {
+    const Region* region = Find(at);
+    if (region == nullptr) return false;
+    const std::uint64_t room = region->size - (at.value - region->start.value);
+    if (length <= room) return true;
+    length -= room;
+    at.value += room;
+  }
+  return true;
+}
+
+std::expected<void, MemError> GuestMemory::ReadBytes(GuestAddress at, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const Region* region = Find(at);
+    if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
+    const std::uint64_t offset = at.value - region->start.value;
+    const std::size_t n = std::min<std::uint64_t>(out.size(), region->size - offset);
+    VolatileCopy(out.data(), region->host + offset, n);
+    out = out.subspan(n);
+    at.value += n;
+  }
+  return {};
+}
+
+std::expected<void, MemError> GuestMemory::WriteBytes(GuestAddress at,
+                                                      std::span<const std::byte> in) const {
+  if (!Contains(at, in.size())) return std::unexpected(MemError::kOutOfRange);
+  MarkDirty(at, in.size());
+  while (!in.empty()) {
+    const Region* region = Find(at);
+    const std::uint64_t offset = at.value - region->start.value;
+    const std::size_t n = std::min<std::uint64_t>(in.size(), region->size - offset);
+    VolatileCopy(region->host + offset, in.data(), n);
+    in = in.subspan(n);
+    at.value += n;
+  }
+  return {};
+}
+
+std::expected<std::uint16_t, MemError> GuestMemory::LoadAcquire16(GuestAddress at) const {
+  if (at.value % 2 != 0) return std::unexpected(MemError::kMisaligned);
+  const Region* region = Find(at);
+  if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
+  // SAFETY: aligned and, with regions of whole pages, wholly inside the region.
+  const auto* word = reinterpret_cast<const std::uint16_t*>(region->host +
+                                                            (at.value - region->start.value));
+  return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+std::expected<void, MemError> GuestMemory::StoreRelease16(GuestAddress at,
+                                                          std::uint16_t value) const {
+  if (at.value % 2 != 0) return std::unexpected(MemError::kMisaligned);
+  const Region* region = Find(at);
+  if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
+  MarkDirty(at, sizeof value);
+  // SAFETY: as in LoadAcquire16.
+  auto* word = reinterpret_cast<std::uint16_t*>(region->host + (at.value - region->start.value));
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+  return {};
+}
+
+std::expected<std::size_t, MemError> GuestMemory::ToIov(GuestAddress at, std::uint64_t length,
+                                                        std::span<iovec> out) const {
+  std::size_t used = 0;
+  while (length > 0) {
+    const Region* region = Find(at);
+    if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
+    if (used == out.size()) return std::unexpected(MemError::kTooManySegments);
+    const std::uint64_t offset = at.value - region->start.value;
+    const std::uint64_t n = std::min(length, region->size - offset);
+    out[used++] = iovec{region->host + offset, n};
+    length -= n;
+    at.value += n;
+  }
+  return used;
+}
+
+// Nobody tracks dirty pages yet; live migration will hang its bitmap here.
+void GuestMemory::MarkDirty(GuestAddress, std::uint64_t) const {}
+
+Status GuestMemory::Clear() const {
+  for (const Region& region : regions_) {
+    const int failed =
+        shared_fd_ ? fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               static_cast<off_t>(region.file_offset), static_cast<off_t>(region.size))
+                   : madvise(region.host, region.size, MADV_DONTNEED);
+    if (failed != 0) return ErrnoError(errno, "clear guest memory");
+  }
+  return {};
+}
+
+std::span<std::byte> GuestMemory::HostRange(GuestAddress at, std::uint64_t length) const {
+  const Region* region = Find(at);
+  if (region == nullptr) return {};
+  const std::uint64_t offset = at.value - region->start.value;
+  if (region->size - offset < length) return {};
+  return {region->host + offset, length};
+}
+
+}  // namespace gemel
