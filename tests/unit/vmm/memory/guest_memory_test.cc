@@ -1,0 +1,113 @@
+#include "vmm/memory/guest_memory.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <array>
+
+namespace gemel {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+// Two regions that touch at 1 MiB, and one beyond a hole.
+std::unique_ptr<GuestMemory> TouchingRegionsAndAHole(
+    MemoryBacking backing = MemoryBacking::kAnonymous) {
+  const std::array<MemoryRange, 3> ranges = {{{GuestAddress{0}, kMiB},
+                                              {GuestAddress{kMiB}, kMiB},
+                                              {GuestAddress{4 * kMiB}, kMiB}}};
+  auto memory = GuestMemory::Create(ranges, backing);
+  EXPECT_TRUE(memory.has_value());
+  return std::move(*memory);
+}
+
+TEST(GuestMemoryTest, Create_OverlappingRanges_IsRefused) {
+  const std::array<MemoryRange, 2> ranges = {{{GuestAddress{0}, 2 * kMiB}, {GuestAddress{kMiB}, kMiB}}};
+  const auto memory = GuestMemory::Create(ranges, MemoryBacking::kAnonymous);
+  ASSERT_FALSE(memory.has_value());
+  EXPECT_EQ(memory.error().code, Code::kInvalidArgument);
+}
+
+TEST(GuestMemoryTest, Create_RangeThatWraps_IsRefused) {
+  const std::array<MemoryRange, 1> ranges = {{{GuestAddress{UINT64_MAX - 4095}, 8192}}};
+  EXPECT_FALSE(GuestMemory::Create(ranges, MemoryBacking::kAnonymous).has_value());
+}
+
+TEST(GuestMemoryTest, Create_MoreThanTheAddressSpace_NamesTheSize) {
+  const std::array<MemoryRange, 1> ranges = {{{GuestAddress{0}, 1ull << 50}}};
+  const auto memory = GuestMemory::Create(ranges, MemoryBacking::kAnonymous);
+  ASSERT_FALSE(memory.has_value());
+  EXPECT_EQ(memory.error().code, Code::kResourceExhausted);
+  EXPECT_NE(memory.error().message.find("1073741824 MiB"), std::string::npos);
+}
+
+TEST(GuestMemoryTest, WriteThenRead_AcrossTouchingRegions_IsOneRange) {
+  const auto memory = TouchingRegionsAndAHole();
+  const GuestAddress seam{kMiB - 3};
+  ASSERT_TRUE(memory->Write<std::uint64_t>(seam, 0x1122334455667788).has_value());
+  EXPECT_EQ(memory->Read<std::uint64_t>(seam).value(), 0x1122334455667788u);
+}
+
+TEST(GuestMemoryTest, Write_ReachingIntoTheHole_WritesNothing) {
+  const auto memory = TouchingRegionsAndAHole();
+  const GuestAddress last{2 * kMiB - 4};
+  EXPECT_EQ(memory->Write<std::uint64_t>(last, ~0ull).error(), MemError::kOutOfRange);
+  EXPECT_EQ(memory->Read<std::uint32_t>(last).value(), 0u);
+}
+
+TEST(GuestMemoryTest, Contains_LengthThatWraps_IsFalse) {
+  const auto memory = TouchingRegionsAndAHole();
+  EXPECT_FALSE(memory->Contains(GuestAddress{4 * kMiB}, UINT64_MAX));
+  EXPECT_FALSE(memory->Contains(GuestAddress{UINT64_MAX}, 2));
+}
+
+TEST(GuestMemoryTest, ToIov_AcrossTouchingRegions_GivesTwo) {
+  const auto memory = TouchingRegionsAndAHole();
+  std::array<iovec, 2> iov{};
+  ASSERT_EQ(memory->ToIov(GuestAddress{kMiB - 16}, 48, iov).value(), 2u);
+  EXPECT_EQ(iov[0].iov_len, 16u);
+  EXPECT_EQ(iov[1].iov_len, 32u);
+}
+
+TEST(GuestMemoryTest, ToIov_IntoTheHole_IsOutOfRange) {
+  const auto memory = TouchingRegionsAndAHole();
+  std::array<iovec, 4> iov{};
+  EXPECT_EQ(memory->ToIov(GuestAddress{2 * kMiB - 16}, 17, iov).error(), MemError::kOutOfRange);
+}
+
+TEST(GuestMemoryTest, ToIov_TooFewIovecs_IsToldApart) {
+  const auto memory = TouchingRegionsAndAHole();
+  std::array<iovec, 1> iov{};
+  EXPECT_EQ(memory->ToIov(GuestAddress{kMiB - 16}, 48, iov).error(), MemError::kTooManySegments);
+}
+
+TEST(GuestMemoryTest, LoadAcquire16_OddAddress_IsMisaligned) {
+  const auto memory = TouchingRegionsAndAHole();
+  EXPECT_EQ(memory->LoadAcquire16(GuestAddress{1}).error(), MemError::kMisaligned);
+}
+
+class GuestMemoryClearTest : public testing::TestWithParam<MemoryBacking> {};
+
+TEST_P(GuestMemoryClearTest, Clear_MakesRamReadAsZero) {
+  const auto memory = TouchingRegionsAndAHole(GetParam());
+  const GuestAddress at{4 * kMiB + 8};
+  ASSERT_TRUE(memory->Write<std::uint32_t>(at, 7).has_value());
+  ASSERT_TRUE(memory->Clear().has_value());
+  EXPECT_EQ(memory->Read<std::uint32_t>(at).value(), 0u);
+}
+INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryClearTest,
+                         testing::Values(MemoryBacking::kAnonymous, MemoryBacking::kShared));
+
+TEST(GuestMemoryTest, Shared_AnotherMappingOfTheFd_SeesTheSameBytes) {
+  const auto memory = TouchingRegionsAndAHole(MemoryBacking::kShared);
+  const GuestMemory::Region& beyond_the_hole = memory->regions()[2];
+  ASSERT_TRUE(memory->Write<std::uint32_t>(beyond_the_hole.start, 0xfeed).has_value());
+  void* other = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, memory->shared_fd(),
+                     static_cast<off_t>(beyond_the_hole.file_offset));
+  ASSERT_NE(other, MAP_FAILED);
+  EXPECT_EQ(*static_cast<std::uint32_t*>(other), 0xfeedu);
+  munmap(other, 4096);
+}
+
+}  // namespace
+}  // namespace gemel
