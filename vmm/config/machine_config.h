@@ -22,12 +22,14 @@ struct MemoryConfig {
   std::uint64_t size = 512ull << 20;  // bytes, a multiple of 1 MiB (2 MiB with hugepages)
   bool shared = false;                // one memfd instead of private anonymous memory
   bool hugepages = false;             // reserved 2 MiB pages
+  bool operator==(const MemoryConfig&) const = default;
 };
 
 struct BootConfig {
   std::string kernel;   // path; ELF with a PVH entry, or bzImage
   std::string initrd;   // path; empty: none
   std::string cmdline;  // at most 2047 bytes
+  bool operator==(const BootConfig&) const = default;
 };
 
 struct DiskConfig {
@@ -36,12 +38,14 @@ struct DiskConfig {
   std::string serial;  // at most 20 bytes of printable ASCII (virtio 1.2, 5.2.6.1: GET_ID); empty: none
   bool direct = false; // O_DIRECT
   IoEngine engine = IoEngine::kAuto;
+  bool operator==(const DiskConfig&) const = default;
 };
 
 struct SerialConfig {
   enum class Kind : std::uint8_t { kStdio, kPty, kFile, kUnix, kNone };
   Kind kind = Kind::kStdio;
   std::string path;  // kFile, kUnix
+  bool operator==(const SerialConfig&) const = default;
 };
 
 struct MachineConfig {
@@ -57,6 +61,7 @@ struct MachineConfig {
   bool rng = true;                  // a virtio-rng device
   SerialConfig serial;
   OnReboot on_reboot = OnReboot::kReset;
+  bool operator==(const MachineConfig&) const = default;
 };
 
 // Checks everything that can be told without looking at the host. kInvalidArgument with

@@ -1,0 +1,299 @@
+#include "vmm/control/control_messages.h"
+
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "vmm/control/machine_proto.h"
+
+namespace gemel {
+namespace {
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+ControlMessage Finish(const google::protobuf::MessageLite& message) {
+  ControlMessage out;
+  message.SerializeToString(&out.payload);
+  return out;
+}
+
+// ---- requests: descriptors -----------------------------------------------------------------------
+
+// Moves descriptors into a message and gives back what stands for them in it.
+class FdCollector {
+ public:
+  std::uint32_t Add(UniqueFd fd) {
+    if (!fd) return 0;
+    fds_.push_back(std::move(fd));
+    return static_cast<std::uint32_t>(fds_.size());
+  }
+  std::vector<UniqueFd> Take() && { return std::move(fds_); }
+
+ private:
+  std::vector<UniqueFd> fds_;
+};
+
+// Hands out each descriptor of a message once.
+class FdDistributor {
+ public:
+  explicit FdDistributor(std::vector<UniqueFd> fds) : fds_(std::move(fds)) {}
+
+  // 0 gives an empty UniqueFd.
+  Result<UniqueFd> Take(std::uint32_t reference, std::string_view what) {
+    if (reference == 0) return UniqueFd();
+    if (reference > fds_.size() || !fds_[reference - 1])
+      return InvalidArgument("control: {}: no descriptor {}", what, reference);
+    return std::move(fds_[reference - 1]);
+  }
+  bool AnyLeft() const {
+    for (const UniqueFd& fd : fds_)
+      if (fd) return true;
+    return false;
+  }
+
+ private:
+  std::vector<UniqueFd> fds_;
+};
+
+Status RequirePresence(const UniqueFd& fd, bool wanted, std::string_view what) {
+  if (static_cast<bool>(fd) == wanted) return {};
+  return InvalidArgument("control: {}: {}", what,
+                         wanted ? "its descriptor is missing" : "a descriptor that nothing uses");
+}
+
+Status CheckFds(const ConfigureRequest& request) {
+  using Kind = SerialConfig::Kind;
+  const Kind serial = request.config.serial.kind;
+  RETURN_IF_ERROR(RequirePresence(request.kvm, true, "kvm"));
+  RETURN_IF_ERROR(RequirePresence(request.kernel, true, "kernel"));
+  RETURN_IF_ERROR(RequirePresence(request.initrd, !request.config.boot.initrd.empty(), "initrd"));
+  for (const UniqueFd& disk : request.disks) RETURN_IF_ERROR(RequirePresence(disk, true, "disk"));
+  RETURN_IF_ERROR(RequirePresence(
+      request.serial_in, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kUnix,
+      "serial input"));
+  return RequirePresence(
+      request.serial_out, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kFile,
+      "serial output");
+}
+
+void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdCollector& fds) {
+  MachineToProto(request.config, out->mutable_machine());
+  out->set_kvm_fd(fds.Add(std::move(request.kvm)));
+  out->set_kernel_fd(fds.Add(std::move(request.kernel)));
+  out->set_initrd_fd(fds.Add(std::move(request.initrd)));
+  for (UniqueFd& disk : request.disks) out->add_disk_fds(fds.Add(std::move(disk)));
+  out->set_serial_in_fd(fds.Add(std::move(request.serial_in)));
+  out->set_serial_out_fd(fds.Add(std::move(request.serial_out)));
+}
+
+Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistributor& fds) {
+  ConfigureRequest request;
+  ASSIGN_OR_RETURN(request.config, MachineFromProto(in.machine()));
+  ASSIGN_OR_RETURN(request.kvm, fds.Take(in.kvm_fd(), "kvm"));
+  ASSIGN_OR_RETURN(request.kernel, fds.Take(in.kernel_fd(), "kernel"));
+  ASSIGN_OR_RETURN(request.initrd, fds.Take(in.initrd_fd(), "initrd"));
+  if (static_cast<std::size_t>(in.disk_fds_size()) != request.config.disks.size())
+    return InvalidArgument("control: {} disks with {} descriptors", request.config.disks.size(),
+                           in.disk_fds_size());
+  for (const std::uint32_t reference : in.disk_fds()) {
+    ASSIGN_OR_RETURN(UniqueFd disk, fds.Take(reference, "disk"));
+    request.disks.push_back(std::move(disk));
+  }
+  ASSIGN_OR_RETURN(request.serial_in, fds.Take(in.serial_in_fd(), "serial input"));
+  ASSIGN_OR_RETURN(request.serial_out, fds.Take(in.serial_out_fd(), "serial output"));
+  RETURN_IF_ERROR(CheckFds(request));
+  return request;
+}
+
+Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& fds) {
+  using Case = internal::ToVmm::RequestCase;
+  switch (in.request_case()) {
+    case Case::kConfigure: {
+      ASSIGN_OR_RETURN(ConfigureRequest configure, DecodeConfigure(in.configure(), fds));
+      return ControlRequestBody(std::move(configure));
+    }
+    case Case::kStart:
+      return ControlRequestBody(StartRequest{});
+    case Case::kPowerButton:
+      return ControlRequestBody(PowerButtonRequest{});
+    case Case::kPowerOff:
+      return ControlRequestBody(PowerOffRequest{});
+    case Case::kPause:
+      return ControlRequestBody(PauseRequest{});
+    case Case::kResume:
+      return ControlRequestBody(ResumeRequest{});
+    case Case::kReset:
+      return ControlRequestBody(ResetRequest{});
+    case Case::kGetInfo:
+      return ControlRequestBody(GetInfoRequest{});
+    case Case::REQUEST_NOT_SET:
+      break;
+  }
+  return MakeError(Code::kUnimplemented, "control: a request that this gemel-vmm does not know");
+}
+
+// ---- replies and events --------------------------------------------------------------------------
+
+// In the order of VmState and of internal::VmState from 1 on.
+constexpr std::uint32_t kVmStates = 5;
+
+void InfoToProto(const VmInfo& info, internal::Info* out) {
+  out->set_state(static_cast<internal::VmState>(static_cast<int>(info.state) + 1));
+  out->set_cpus(info.cpus);
+  out->set_memory(info.memory);
+  for (const DeviceInfo& device : info.devices) {
+    internal::DeviceInfo* d = out->add_devices();
+    d->set_name(device.name);
+    d->set_kind(device.kind);
+    d->set_address(device.address);
+    d->set_irq(device.irq);
+    d->set_queues(device.queues);
+    d->set_queue_size(device.queue_size);
+    d->set_engine(device.engine);
+    d->set_note(device.note);
+  }
+  for (const std::string& note : info.notes) out->add_notes(note);
+}
+
+Result<VmInfo> InfoFromProto(const internal::Info& in) {
+  VmInfo info;
+  const auto state = static_cast<std::uint32_t>(in.state());
+  if (state < 1 || state > kVmStates)
+    return InvalidArgument("control: info: unknown state {}", state);
+  info.state = static_cast<VmState>(state - 1);
+  info.cpus = in.cpus();
+  info.memory = in.memory();
+  for (const internal::DeviceInfo& d : in.devices())
+    info.devices.push_back({d.name(), d.kind(), d.address(), d.irq(), d.queues(), d.queue_size(),
+                            d.engine(), d.note()});
+  for (const std::string& note : in.notes()) info.notes.push_back(note);
+  return info;
+}
+
+Result<ControlReply> ReplyFromProto(const internal::Reply& in) {
+  if (in.code() > static_cast<std::uint32_t>(Code::kUnauthenticated))
+    return InvalidArgument("control: reply: unknown code {}", in.code());
+  ControlReply reply{in.id(), Error{static_cast<Code>(in.code()), in.message()}, std::nullopt};
+  if (in.has_info()) {
+    ASSIGN_OR_RETURN(reply.info, InfoFromProto(in.info()));
+  }
+  return reply;
+}
+
+ControlEvent EventFromProto(const internal::Event& in) {
+  using Case = internal::Event::EventCase;
+  switch (in.event_case()) {
+    case Case::kHello:
+      return HelloEvent{in.hello().version(), in.hello().build(), in.hello().pid()};
+    case Case::kRunning:
+      return RunningEvent{};
+    case Case::kPoweredOff:
+      return PoweredOffEvent{};
+    case Case::kRebootRequested:
+      return RebootRequestedEvent{};
+    case Case::kResetDone:
+      return ResetDoneEvent{};
+    case Case::kCrashed:
+      return CrashedEvent{in.crashed().reason(), in.crashed().report()};
+    case Case::kSerialInfo:
+      return SerialInfoEvent{in.serial_info().path()};
+    case Case::EVENT_NOT_SET:
+      break;
+  }
+  return UnknownEvent{};
+}
+
+}  // namespace
+
+ControlMessage EncodeRequest(ControlRequest request) {
+  internal::ToVmm out;
+  FdCollector fds;
+  out.set_id(request.id);
+  std::visit(Overloaded{
+                 [&](ConfigureRequest& r) {
+                   EncodeConfigure(std::move(r), out.mutable_configure(), fds);
+                 },
+                 [&](StartRequest&) { out.mutable_start(); },
+                 [&](PowerButtonRequest&) { out.mutable_power_button(); },
+                 [&](PowerOffRequest&) { out.mutable_power_off(); },
+                 [&](PauseRequest&) { out.mutable_pause(); },
+                 [&](ResumeRequest&) { out.mutable_resume(); },
+                 [&](ResetRequest&) { out.mutable_reset(); },
+                 [&](GetInfoRequest&) { out.mutable_get_info(); },
+                 [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
+             },
+             request.body);
+  ControlMessage message = Finish(out);
+  message.fds = std::move(fds).Take();
+  return message;
+}
+
+ControlMessage EncodeReply(const ControlReply& reply) {
+  internal::FromVmm out;
+  internal::Reply* r = out.mutable_reply();
+  r->set_id(reply.id);
+  r->set_code(static_cast<std::uint32_t>(reply.error.code));
+  r->set_message(reply.error.message);
+  if (reply.info) InfoToProto(*reply.info, r->mutable_info());
+  return Finish(out);
+}
+
+ControlMessage EncodeEvent(const ControlEvent& event) {
+  internal::FromVmm out;
+  internal::Event* e = out.mutable_event();
+  std::visit(Overloaded{
+                 [&](const HelloEvent& h) {
+                   e->mutable_hello()->set_version(h.version);
+                   e->mutable_hello()->set_build(h.build);
+                   e->mutable_hello()->set_pid(h.pid);
+                 },
+                 [&](const RunningEvent&) { e->mutable_running(); },
+                 [&](const PoweredOffEvent&) { e->mutable_powered_off(); },
+                 [&](const RebootRequestedEvent&) { e->mutable_reboot_requested(); },
+                 [&](const ResetDoneEvent&) { e->mutable_reset_done(); },
+                 [&](const CrashedEvent& c) {
+                   e->mutable_crashed()->set_reason(c.reason);
+                   e->mutable_crashed()->set_report(c.report);
+                 },
+                 [&](const SerialInfoEvent& s) { e->mutable_serial_info()->set_path(s.path); },
+                 [](const UnknownEvent&) {},
+             },
+             event);
+  return Finish(out);
+}
+
+Result<ControlRequest> DecodeRequest(ControlMessage message) {
+  internal::ToVmm in;
+  if (!in.ParseFromString(message.payload))
+    return InvalidArgument("control: {} bytes that are not a request", message.payload.size());
+  FdDistributor fds(std::move(message.fds));
+  ControlRequest request{in.id(), {}};
+  Result<ControlRequestBody> body = DecodeBody(in, fds);
+  if (body && fds.AnyLeft()) body = InvalidArgument("control: a descriptor that nothing uses");
+  if (body)
+    request.body = std::move(*body);
+  else
+    request.body = RejectedRequest{std::move(body).error()};
+  return request;
+}
+
+Result<FromVmm> DecodeFromVmm(ControlMessage message) {
+  internal::FromVmm in;
+  if (!in.ParseFromString(message.payload))
+    return InvalidArgument("control: {} bytes that are neither reply nor event",
+                           message.payload.size());
+  if (!message.fds.empty()) return InvalidArgument("control: a descriptor that nothing uses");
+  if (in.has_reply()) {
+    ASSIGN_OR_RETURN(ControlReply reply, ReplyFromProto(in.reply()));
+    return FromVmm(std::move(reply));
+  }
+  if (in.has_event()) return FromVmm(EventFromProto(in.event()));
+  return FromVmm(ControlEvent(UnknownEvent{}));
+}
+
+}  // namespace gemel

@@ -1,0 +1,130 @@
+// What a controller and a gemel-vmm say to one another, as plain structs, and their way to and from
+// ControlMessages (proto/internal/control.proto). Nobody else includes the generated code.
+//
+// The order of a conversation. The VMM says Hello. The controller sends requests; each gets exactly
+// one ControlReply with its id, in order. Configure comes first and once; Start begins to run what it
+// built. The VMM sends events as they happen; after PoweredOff, RebootRequested or Crashed its process
+// ends (status 0, 0, 1). If the controller's end closes, the VM is powered off hard and the VMM ends.
+//
+// Decode… check everything: the peer may be hostile on either side. Any thread; no state.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/config/machine_config.h"
+#include "vmm/control/control_channel.h"
+
+namespace gemel {
+
+inline constexpr std::uint32_t kControlVersion = 1;
+
+// ---- requests ------------------------------------------------------------------------------------
+
+// The machine and everything that it is built from. gemel-vmm opens nothing itself.
+struct ConfigureRequest {
+  MachineConfig config;         // its paths are for messages alone
+  UniqueFd kvm;                 // /dev/kvm
+  UniqueFd kernel;              // readable, seekable
+  UniqueFd initrd;              // owned exactly if config.boot.initrd is not empty
+  std::vector<UniqueFd> disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
+  // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket twice).
+  // kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM socket.
+  // kNone: neither. Either may be non-blocking.
+  UniqueFd serial_in;
+  UniqueFd serial_out;
+};
+struct StartRequest {};        // begins or goes on with running; kFailedPrecondition before Configure
+struct PowerButtonRequest {};  // presses ACPI's power button; what follows is the guest's affair
+struct PowerOffRequest {};     // off, now: PoweredOff follows and the process ends
+struct PauseRequest {};        // replied to when no vCPU runs
+struct ResumeRequest {};
+struct ResetRequest {};        // as the reset button: replied to when done; ResetDone follows
+struct GetInfoRequest {};      // the reply carries a VmInfo
+// What the receiver cannot carry out: to be replied to with `error` as it stands (kUnimplemented for a
+// request that this version does not know, kInvalidArgument for a bad one).
+struct RejectedRequest {
+  Error error;
+};
+
+using ControlRequestBody =
+    std::variant<ConfigureRequest, StartRequest, PowerButtonRequest, PowerOffRequest, PauseRequest,
+                 ResumeRequest, ResetRequest, GetInfoRequest, RejectedRequest>;
+
+struct ControlRequest {
+  std::uint64_t id = 0;
+  ControlRequestBody body;
+};
+
+// ---- replies and events --------------------------------------------------------------------------
+
+enum class VmState : std::uint8_t { kCreated, kConfigured, kRunning, kPaused, kStopped };
+
+struct DeviceInfo {
+  std::string name;  // "blk0"
+  std::string kind;  // "virtio-blk"
+  std::uint64_t address = 0;
+  std::uint32_t irq = 0;
+  std::uint32_t queues = 0;
+  std::uint32_t queue_size = 0;
+  std::string engine;  // what serves it: "io_uring", "sync"; empty: nothing to choose
+  std::string note;    // why it is not what was asked for; empty: it is
+  bool operator==(const DeviceInfo&) const = default;
+};
+
+struct VmInfo {
+  VmState state = VmState::kCreated;
+  std::uint32_t cpus = 0;
+  std::uint64_t memory = 0;
+  std::vector<DeviceInfo> devices;
+  std::vector<std::string> notes;
+  bool operator==(const VmInfo&) const = default;
+};
+
+struct ControlReply {
+  std::uint64_t id = 0;
+  Error error{Code::kOk, ""};  // kOk: done
+  std::optional<VmInfo> info;  // of GetInfoRequest
+};
+
+struct HelloEvent {
+  std::uint32_t version = kControlVersion;
+  std::string build;
+  std::uint32_t pid = 0;
+};
+struct RunningEvent {};
+struct PoweredOffEvent {};       // by the guest or by PowerOffRequest
+struct RebootRequestedEvent {};  // the guest reboots and on_reboot is kExit
+struct ResetDoneEvent {};        // the machine was reset and runs again
+struct CrashedEvent {
+  std::string reason;  // one line
+  std::string report;  // registers, code bytes: lines
+};
+struct SerialInfoEvent {
+  std::string path;  // of the pty or socket
+};
+struct UnknownEvent {};  // of a newer VMM: to be ignored
+
+using ControlEvent = std::variant<HelloEvent, RunningEvent, PoweredOffEvent, RebootRequestedEvent,
+                                  ResetDoneEvent, CrashedEvent, SerialInfoEvent, UnknownEvent>;
+
+using FromVmm = std::variant<ControlReply, ControlEvent>;
+
+// ---- conversion ----------------------------------------------------------------------------------
+
+// Takes the request's descriptors over into the message.
+ControlMessage EncodeRequest(ControlRequest request);
+ControlMessage EncodeReply(const ControlReply& reply);
+ControlMessage EncodeEvent(const ControlEvent& event);
+
+// A bad or unknown request decodes to a RejectedRequest; bytes that are no request at all are an
+// error. The MachineConfig of a ConfigureRequest has passed Validate, and the descriptors are there as
+// ConfigureRequest says. Descriptors that no request asked for make it a bad one.
+Result<ControlRequest> DecodeRequest(ControlMessage message);
+Result<FromVmm> DecodeFromVmm(ControlMessage message);
+
+}  // namespace gemel
