@@ -87,6 +87,7 @@ std::unexpected<Error> WithContext(Error error, std::string_view context);
 #define GEMEL_CONCAT_INNER(a, b) a##b
 #define GEMEL_CONCAT(a, b) GEMEL_CONCAT_INNER(a, b)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define RETURN_IF_ERROR(expression)                                                    \
   do {                                                                                 \
     if (auto status_or_error = (expression); !status_or_error)                         \
@@ -99,3 +100,4 @@ std::unexpected<Error> WithContext(Error error, std::string_view context);
   auto result = (expression);                                          \
   if (!result) return std::unexpected(std::move(result).error());      \
   declaration = std::move(*result)
+// NOLINTEND(bugprone-macro-parentheses)

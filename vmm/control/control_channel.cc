@@ -180,6 +180,7 @@ Status ControlChannel::Send(const ControlMessage& message, int timeout_ms) {
     return InvalidArgument("control: {} descriptors: more than {}", message.fds.size(),
                            kMaxMessageFds);
   std::vector<int> fds;
+  fds.reserve(message.fds.size() + 1);
   for (const UniqueFd& fd : message.fds) fds.push_back(fd.get());
   Header header{Place::kInline, static_cast<std::uint32_t>(message.payload.size())};
   UniqueFd memfd;

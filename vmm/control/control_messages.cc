@@ -282,6 +282,7 @@ Result<ControlRequest> DecodeRequest(ControlMessage message) {
   return request;
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): descriptors that came along end here.
 Result<FromVmm> DecodeFromVmm(ControlMessage message) {
   internal::FromVmm in;
   if (!in.ParseFromString(message.payload))

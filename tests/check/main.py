@@ -1,0 +1,195 @@
+"""Runs the phases of ./check, prints what each took, and ends with the line of counts.
+
+A phase is a function that returns Results; what it prints goes to build/check/<phase>.log.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import time
+
+import builds
+import fuzz
+import results
+import shell
+import tidy
+
+QUICK, LONG = "quick", "long"
+
+
+def main():
+    options = parse_arguments()
+    if options.list:
+        print("\n".join(f"{name:12} {text}" for name, text, *_ in PHASES))
+        return 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    shell.LOGS.mkdir(parents=True, exist_ok=True)
+    with open(shell.LOGS / "lock", "a+", encoding="utf-8") as lock:
+        if not take(lock):
+            print("check: another ./check runs in this tree; not started", file=sys.stderr)
+            return 3
+        return report(*run_phases(options))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="check", description=__doc__)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", dest="mode", action="store_const", const=QUICK)
+    mode.add_argument("--long", dest="mode", action="store_const", const=LONG)
+    parser.add_argument("--only", metavar="PHASE,...", help="only these phases")
+    parser.add_argument("--list", action="store_true", help="name the phases and end")
+    options = parser.parse_args()
+    options.only = options.only.split(",") if options.only else None
+    if unknown := set(options.only or []) - {phase[0] for phase in PHASES}:
+        parser.error(f"no phase {', '.join(sorted(unknown))}; --list names them")
+    return options
+
+
+def take(lock):
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def run_phases(options):
+    """All results, and (phase, seconds, results) of each that ran."""
+    everything, table = results.Results(), []
+    for name, text, in_quick, function in PHASES:
+        if options.only and name not in options.only:
+            everything.add(name, results.SKIPPED, "left out by --only")
+            continue
+        if options.mode == QUICK and not in_quick and not options.only:
+            everything.add(name, results.SKIPPED, f"left out by --quick: {text}")
+            continue
+        print(f"== {name}: {text}", flush=True)
+        started = time.monotonic()
+        outcome = run_phase(name, function, options)
+        table.append((name, time.monotonic() - started, outcome))
+        everything.extend(outcome)
+        print(f"   {table[-1][1]:.0f} s: {outcome.line()}", flush=True)
+        for case in outcome.of(results.FAILED):
+            print(f"FAILED {case.name}\n{case.detail}\n", flush=True)
+    return everything, table
+
+
+def run_phase(name, function, options):
+    log = shell.LOGS / f"{name}.log"
+    log.unlink(missing_ok=True)
+    try:
+        return function(log, options)
+    except Exception as error:  # A phase that breaks is a failure of the check, not its end.
+        outcome = results.Results()
+        outcome.add(name, results.FAILED, f"{type(error).__name__}: {error}\n{shell.tail(log)}")
+        return outcome
+
+
+def report(everything, table):
+    """Prints the tables and the last line; the exit status."""
+    print("\n" + "\n".join(f"{name:12} {seconds:6.0f} s   {outcome.line()}"
+                           for name, seconds, outcome in table))
+    print(f"{'all':12} {sum(row[1] for row in table):6.0f} s")
+    for case in everything.of(results.SKIPPED):
+        print(f"SKIPPED {case.name}: {case.detail}")
+    failed = everything.of(results.FAILED)
+    for case in failed:
+        print(f"FAILED {case.name}")
+    print(f"logs are in {shell.LOGS}")
+    print(everything.line(), flush=True)
+    return 1 if failed or not everything.of(results.PASSED) else 0
+
+
+# The phases.
+
+
+def build_release(log, _):
+    return builds.build("release", log)
+
+
+def unit(log, options):
+    return builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
+
+
+def pytest(folder, log, options, timeout):
+    """Every test of a folder; what is not there yet is said to be missing."""
+    outcome = results.Results()
+    if not any((shell.ROOT / folder).rglob("test_*.py")):
+        outcome.add(folder, results.SKIPPED, "this folder has no test yet")
+        return outcome
+    junit = log.with_suffix(".xml")
+    junit.unlink(missing_ok=True)
+    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
+               "--junitxml", junit, folder]
+    env = shell.environment(GEMEL_BUILD=builds.folder("release"),
+                            GEMEL_LONG="1" if options.mode == LONG else "")
+    status = shell.run(command, log, env, timeout=timeout)
+    results.read_junit(junit, outcome)
+    if status not in (0, 5) and not outcome.of(results.FAILED):
+        outcome.add(f"{folder}.pytest", results.FAILED, shell.tail(log))
+    return outcome
+
+
+def style(log, options):
+    return pytest("tests/style", log, options, timeout=600)
+
+
+def integration(log, options):
+    return pytest("tests/integration", log, options, timeout=900)
+
+
+def kvmhost(log, options):
+    return pytest("tests/kvmhost", log, options, timeout=900)
+
+
+def os_guests(log, options):
+    return pytest("tests/os", log, options, timeout=4 * 3600 if options.mode == LONG else 1500)
+
+
+def asan(log, options):
+    outcome = builds.build("asan", log, under=["tests/unit", "tests/fuzz"])
+    if not outcome.of(results.FAILED):
+        outcome.extend(builds.unit_tests("asan", log, repeat=5 if options.mode == LONG else 1))
+    return outcome
+
+
+def tsan(log, options):
+    outcome = builds.build("tsan", log, under=["tests/unit"])
+    if not outcome.of(results.FAILED):
+        outcome.extend(builds.unit_tests("tsan", log, repeat=20 if options.mode == LONG else 1))
+    return outcome
+
+
+def fuzzers(log, options):
+    outcome = fuzz.run_all(1800 if options.mode == LONG else 10, log.parent)
+    if not outcome.cases:
+        outcome.add("fuzz", results.SKIPPED, "tests/fuzz has no target yet")
+    return outcome
+
+
+def clang_tidy(log, _):
+    if not (builds.folder("asan") / "compile_commands.json").exists():
+        builds.configure("asan", log)
+    return tidy.run_all(log)
+
+
+# name, what it does, whether --quick has it, function
+PHASES = (
+    ("build", "release build with g++, benchmarks too", True, build_release),
+    ("unit", "unit tests of the release build", True, unit),
+    ("style", "layering, static linking, headers, words", True, style),
+    ("integration", "whole programs on this machine", True, integration),
+    ("asan", "clang build with ASan, UBSan, -Wthread-safety; its unit tests", False, asan),
+    ("tsan", "clang build with TSan; its unit tests", False, tsan),
+    ("fuzz", "every fuzzer over its kept corpus", False, fuzzers),
+    ("tidy", "clang-tidy over our sources", False, clang_tidy),
+    ("kvmhost", "the emulated KVM host itself", False, kvmhost),
+    ("os", "operating systems as guests, in the emulated KVM host", False, os_guests),
+)
+
+if __name__ == "__main__":
+    os.environ.setdefault("LANG", "C.UTF-8")
+    sys.exit(main())
