@@ -33,10 +33,8 @@ enum class DeviceType : std::uint32_t {
   kVsock = 19,
 };
 
-// Feature bits that are the transport's and ring's, not a device's (virtio 1.2, section 6). The transport
-// adds them to what the device offers.
-inline constexpr std::uint64_t kFeatureIndirectDesc = 1ull << 28;
-inline constexpr std::uint64_t kFeatureEventIdx = 1ull << 29;
+// Like the ring's kFeatureIndirectDesc and kFeatureEventIdx this one is not a device's (virtio 1.2,
+// section 6): the transport adds all three to what the device offers.
 inline constexpr std::uint64_t kFeatureVersion1 = 1ull << 32;
 
 // One queue as the driver set it up, with how to be called for it and how to answer.
@@ -75,7 +73,8 @@ class VirtioDevice {
   // An error makes the transport set DEVICE_NEEDS_RESET.
   virtual Status Activate(Activation activation) = 0;
   // Starts the reset; `done` runs once, on any thread, when no completion can touch guest RAM any more
-  // and the activation is dropped. Without an activation it runs at once.
+  // and the activation is dropped. Without an activation it runs at once or as soon as the worker comes
+  // to it.
   virtual void Reset(std::function<void()> done) = 0;
 };
 

@@ -104,7 +104,8 @@ class GuestMemory {
   Status Clear() const;
 
   // Host memory of [at, at + length), for loading an image before the guest runs; empty unless it is
-  // RAM in one region. REQUIRES: no vCPU runs.
+  // RAM in one region. REQUIRES: no vCPU runs. (The one exception is virtio/queue, which reads and writes
+  // rings and descriptors through it by single atomic accesses only.)
   std::span<std::byte> HostRange(GuestAddress at, std::uint64_t length) const;
 
  private:

@@ -1,0 +1,26 @@
+#include "base/check.h"
+#include "virtio/queue/virt_queue.h"
+
+namespace gemel::virtio {
+
+DescriptorChain& DescriptorChain::operator=(DescriptorChain&& other) noexcept {
+  if (this == &other) return *this;
+  if (queue_ != nullptr) queue_->Return(head_, 0);
+  queue_ = std::exchange(other.queue_, nullptr);
+  head_ = other.head_;
+  readable_ = other.readable_;
+  writable_ = other.writable_;
+  return *this;
+}
+
+DescriptorChain::~DescriptorChain() {
+  if (queue_ != nullptr) queue_->Return(head_, 0);
+}
+
+void DescriptorChain::Complete(std::uint32_t written) && {
+  VirtQueue* const queue = std::exchange(queue_, nullptr);
+  CHECK(queue != nullptr);  // completed or moved from already
+  queue->Return(head_, written);
+}
+
+}  // namespace gemel::virtio
