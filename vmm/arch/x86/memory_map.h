@@ -1,0 +1,13 @@
+// Where a machine's RAM lies in guest-physical space.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "vmm/memory/guest_memory.h"
+
+namespace gemel::x86 {
+
+// Machine type micro-1: up to 3 GiB below 4 GiB, the rest from 4 GiB on. `size` > 0.
+std::vector<MemoryRange> MicroRam(std::uint64_t size);
+
+}  // namespace gemel::x86
