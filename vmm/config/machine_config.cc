@@ -2,30 +2,86 @@
 
 #include <algorithm>
 
+#include "vmm/config/parse.h"
+
 namespace gemel {
 namespace {
 
+constexpr std::size_t kMaxPathBytes = 4095;   // PATH_MAX less the zero
+constexpr std::size_t kMaxSocketBytes = 107;  // sockaddr_un::sun_path less the zero
+
 bool IsName(const std::string& name) {
-  const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  };
   return !name.empty() && name.size() <= 63 && name[0] >= 'a' && name[0] <= 'z' &&
          std::ranges::all_of(name, fits);
 }
 
 Status ValidateMemory(const MemoryConfig& memory) {
   if (memory.size < kMinMemoryBytes)
-    return InvalidArgument("memory: {}: less than the least, 16M", memory.size);
+    return InvalidArgument("memory: {}: less than the least, {}", FormatSize(memory.size),
+                           FormatSize(kMinMemoryBytes));
   const std::uint64_t unit = memory.hugepages ? 2ull << 20 : 1ull << 20;
   if (memory.size % unit != 0)
-    return InvalidArgument("memory: {}: not a multiple of {} MiB", memory.size, unit >> 20);
+    return InvalidArgument("memory: {}: not a multiple of {}", FormatSize(memory.size),
+                           FormatSize(unit));
+  // Far beyond every host; keeps sums of addresses from overflowing.
+  if (memory.size > kMaxMemoryBytes)
+    return InvalidArgument("memory: {}: more than the most, {}", FormatSize(memory.size),
+                           FormatSize(kMaxMemoryBytes));
+  return {};
+}
+
+Status ValidatePath(std::string_view argument, const std::string& path) {
+  if (path.find('\0') != std::string::npos)
+    return InvalidArgument("{}: a path with a zero byte", argument);
+  if (path.size() > kMaxPathBytes)
+    return InvalidArgument("{}: a path of {} bytes: more than {}", argument, path.size(),
+                           kMaxPathBytes);
   return {};
 }
 
 Status ValidateDisk(const DiskConfig& disk) {
   if (disk.path.empty()) return InvalidArgument("disk: path is missing: --disk path=FILE");
+  RETURN_IF_ERROR(ValidatePath("disk", disk.path));
   const auto printable = [](char c) { return c >= 0x20 && c < 0x7f; };
   if (disk.serial.size() > 20 || !std::ranges::all_of(disk.serial, printable))
-    return InvalidArgument("disk: serial={}: not at most 20 printable ASCII characters", disk.serial);
+    return InvalidArgument("disk: serial={}: not at most 20 printable ASCII characters",
+                           disk.serial);
   return {};
+}
+
+Status ValidateBoot(const BootConfig& boot) {
+  if (boot.kernel.empty()) return InvalidArgument("kernel: missing: --kernel FILE");
+  RETURN_IF_ERROR(ValidatePath("kernel", boot.kernel));
+  RETURN_IF_ERROR(ValidatePath("initrd", boot.initrd));
+  if (boot.cmdline.size() > kMaxCmdlineBytes)
+    return InvalidArgument("cmdline: {} bytes: more than {}", boot.cmdline.size(),
+                           kMaxCmdlineBytes);
+  if (boot.cmdline.find_first_of(std::string_view("\0\n", 2)) != std::string::npos)
+    return InvalidArgument("cmdline: a zero byte or a line break in it");
+  return {};
+}
+
+Status ValidateSerial(const SerialConfig& serial) {
+  using Kind = SerialConfig::Kind;
+  const bool wants_path = serial.kind == Kind::kFile || serial.kind == Kind::kUnix;
+  if (wants_path == serial.path.empty())
+    return InvalidArgument("serial: {}: file and unix have a path, the others have none",
+                           serial.path.empty() ? "no path" : serial.path);
+  if (serial.kind == Kind::kUnix && serial.path.size() > kMaxSocketBytes)
+    return InvalidArgument("serial: unix:{}: {} bytes: a socket's path has at most {}", serial.path,
+                           serial.path.size(), kMaxSocketBytes);
+  return ValidatePath("serial", serial.path);
+}
+
+bool IsModelName(const std::string& name) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  return !name.empty() && name.size() <= 63 && std::ranges::all_of(name, fits);
 }
 
 }  // namespace
@@ -39,14 +95,15 @@ Status Validate(const MachineConfig& config) {
   if (config.cpus < 1 || config.cpus > kMaxCpus)
     return InvalidArgument("cpus: {}: not from 1 to {}", config.cpus, kMaxCpus);
   RETURN_IF_ERROR(ValidateMemory(config.memory));
-  if (config.boot.kernel.empty()) return InvalidArgument("kernel: missing: --kernel FILE");
-  if (config.boot.cmdline.size() > 2047)
-    return InvalidArgument("cmdline: {} bytes: more than 2047", config.boot.cmdline.size());
-  if (config.disks.size() + (config.rng ? 1 : 0) > kMaxMmioDevices)
-    return InvalidArgument("disk: {} disks: more than this machine's {} devices",
-                           config.disks.size(), kMaxMmioDevices);
+  if (!IsModelName(config.cpu_model))
+    return InvalidArgument("cpu: {}: not a model's name", config.cpu_model);
+  RETURN_IF_ERROR(ValidateBoot(config.boot));
+  const std::size_t room = kMaxMmioDevices - (config.rng ? 1 : 0);
+  if (config.disks.size() > room)
+    return InvalidArgument("disk: {} disks: more than this machine's {} devices{}",
+                           config.disks.size(), room, config.rng ? " beside rng" : "");
   for (const DiskConfig& disk : config.disks) RETURN_IF_ERROR(ValidateDisk(disk));
-  return {};
+  return ValidateSerial(config.serial);
 }
 
 }  // namespace gemel

@@ -13,6 +13,8 @@ inline constexpr std::uint32_t kMaxCpus = 64;
 // Interrupt lines that the micro profile has for virtio-mmio devices (vmm/arch/x86/layout.h).
 inline constexpr std::uint32_t kMaxMmioDevices = 16;
 inline constexpr std::uint64_t kMinMemoryBytes = 16ull << 20;
+inline constexpr std::uint64_t kMaxMemoryBytes = 16ull << 40;
+inline constexpr std::size_t kMaxCmdlineBytes = 2047;
 
 enum class Profile : std::uint8_t { kMicro };  // kServer comes with PCI Express
 enum class OnReboot : std::uint8_t { kReset, kExit };
@@ -33,10 +35,11 @@ struct BootConfig {
 };
 
 struct DiskConfig {
-  std::string path;    // regular file (raw) or block device
+  std::string path;  // regular file (raw) or block device
   bool readonly = false;
-  std::string serial;  // at most 20 bytes of printable ASCII (virtio 1.2, 5.2.6.1: GET_ID); empty: none
-  bool direct = false; // O_DIRECT
+  std::string
+      serial;  // at most 20 bytes of printable ASCII (virtio 1.2, 5.2.6.1: GET_ID); empty: none
+  bool direct = false;  // O_DIRECT
   IoEngine engine = IoEngine::kAuto;
   bool operator==(const DiskConfig&) const = default;
 };
@@ -52,13 +55,13 @@ struct MachineConfig {
   std::string name = "vm";          // 1 to 63 of [a-z0-9-], begins with a letter
   std::string machine = "micro-1";  // versioned machine type: the guest ABI
   Profile profile = Profile::kMicro;
-  std::uint32_t cpus = 1;           // 1 to kMaxCpus
+  std::uint32_t cpus = 1;  // 1 to kMaxCpus
   std::string cpu_model = "host";
   MemoryConfig memory;
   BootConfig boot;
-  bool acpi = true;                 // false: MP table and virtio_mmio.device= words instead
+  bool acpi = true;  // false: MP table and virtio_mmio.device= words instead
   std::vector<DiskConfig> disks;
-  bool rng = true;                  // a virtio-rng device
+  bool rng = true;  // a virtio-rng device
   SerialConfig serial;
   OnReboot on_reboot = OnReboot::kReset;
   bool operator==(const MachineConfig&) const = default;
