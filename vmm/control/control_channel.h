@@ -7,11 +7,11 @@
 //   6  u16 zero             8  u32 length of the payload
 //
 // An inline payload follows the header; a datagram is at most 64 KiB. A longer payload (at most
-// kMaxPayloadBytes) is the content of a sealed memfd, which is passed as the last descriptor, and the
-// datagram is the header alone. At most kMaxMessageFds descriptors of the message's own.
+// kMaxPayloadBytes) is the content of a sealed memfd, which is passed as the last descriptor, and
+// the datagram is the header alone. At most kMaxMessageFds descriptors of the message's own.
 //
-// The peer is not trusted: whatever breaks these rules is an error, after which the caller closes the
-// channel. No descriptor that came with a refused message stays open.
+// The peer is not trusted: whatever breaks these rules is an error, after which the caller closes
+// the channel. No descriptor that came with a refused message stays open.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -51,9 +51,9 @@ class ControlChannel {
   int fd() const { return socket_.get(); }
   UniqueFd Release() && { return std::move(socket_); }
 
-  // Sends all of the message or nothing. The peer gets copies of the descriptors; the caller's close
-  // with `message`. kUnavailable if the peer has not made room within `timeout_ms` (0: never waits);
-  // kAborted if the peer is gone; kInvalidArgument if the message is beyond the limits.
+  // Sends all of the message or nothing. The peer gets copies of the descriptors; the caller's
+  // close with `message`. kUnavailable if the peer has not made room within `timeout_ms` (0: never
+  // waits); kAborted if the peer is gone; kInvalidArgument if the message is beyond the limits.
   Status Send(const ControlMessage& message, int timeout_ms = 0);
 
   // Never waits. kClosed once the peer is gone and everything it sent has been received.

@@ -1,7 +1,5 @@
 #include "vmm/control/control_messages.h"
 
-#include <array>
-#include <limits>
 #include <utility>
 
 #include "vmm/control/machine_proto.h"
@@ -22,7 +20,8 @@ ControlMessage Finish(const google::protobuf::MessageLite& message) {
   return out;
 }
 
-// ---- requests: descriptors -----------------------------------------------------------------------
+// ---- requests: descriptors
+// -----------------------------------------------------------------------
 
 // Moves descriptors into a message and gives back what stands for them in it.
 class FdCollector {
@@ -76,9 +75,9 @@ Status CheckFds(const ConfigureRequest& request) {
   RETURN_IF_ERROR(RequirePresence(
       request.serial_in, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kUnix,
       "serial input"));
-  return RequirePresence(
-      request.serial_out, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kFile,
-      "serial output");
+  return RequirePresence(request.serial_out,
+                         serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kFile,
+                         "serial output");
 }
 
 void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdCollector& fds) {
@@ -89,6 +88,7 @@ void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdColle
   for (UniqueFd& disk : request.disks) out->add_disk_fds(fds.Add(std::move(disk)));
   out->set_serial_in_fd(fds.Add(std::move(request.serial_in)));
   out->set_serial_out_fd(fds.Add(std::move(request.serial_out)));
+  out->set_log_level(EnumToProto<internal::LogLevel>(request.log_level));
 }
 
 Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistributor& fds) {
@@ -106,6 +106,7 @@ Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistri
   }
   ASSIGN_OR_RETURN(request.serial_in, fds.Take(in.serial_in_fd(), "serial input"));
   ASSIGN_OR_RETURN(request.serial_out, fds.Take(in.serial_out_fd(), "serial output"));
+  ASSIGN_OR_RETURN(request.log_level, EnumFromProto(in.log_level(), LogLevel::kError, "log-level"));
   RETURN_IF_ERROR(CheckFds(request));
   return request;
 }
@@ -137,13 +138,14 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
   return MakeError(Code::kUnimplemented, "control: a request that this gemel-vmm does not know");
 }
 
-// ---- replies and events --------------------------------------------------------------------------
+// ---- replies and events
+// --------------------------------------------------------------------------
 
-// In the order of VmState and of internal::VmState from 1 on.
-constexpr std::uint32_t kVmStates = 5;
+static_assert(static_cast<int>(LogLevel::kError) + 1 == internal::LOG_LEVEL_ERROR);
+static_assert(static_cast<int>(VmState::kStopped) + 1 == internal::VM_STATE_STOPPED);
 
 void InfoToProto(const VmInfo& info, internal::Info* out) {
-  out->set_state(static_cast<internal::VmState>(static_cast<int>(info.state) + 1));
+  out->set_state(EnumToProto<internal::VmState>(info.state));
   out->set_cpus(info.cpus);
   out->set_memory(info.memory);
   for (const DeviceInfo& device : info.devices) {
@@ -162,10 +164,7 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
 
 Result<VmInfo> InfoFromProto(const internal::Info& in) {
   VmInfo info;
-  const auto state = static_cast<std::uint32_t>(in.state());
-  if (state < 1 || state > kVmStates)
-    return InvalidArgument("control: info: unknown state {}", state);
-  info.state = static_cast<VmState>(state - 1);
+  ASSIGN_OR_RETURN(info.state, EnumFromProto(in.state(), VmState::kStopped, "info: state"));
   info.cpus = in.cpus();
   info.memory = in.memory();
   for (const internal::DeviceInfo& d : in.devices())
@@ -214,20 +213,19 @@ ControlMessage EncodeRequest(ControlRequest request) {
   internal::ToVmm out;
   FdCollector fds;
   out.set_id(request.id);
-  std::visit(Overloaded{
-                 [&](ConfigureRequest& r) {
-                   EncodeConfigure(std::move(r), out.mutable_configure(), fds);
-                 },
-                 [&](StartRequest&) { out.mutable_start(); },
-                 [&](PowerButtonRequest&) { out.mutable_power_button(); },
-                 [&](PowerOffRequest&) { out.mutable_power_off(); },
-                 [&](PauseRequest&) { out.mutable_pause(); },
-                 [&](ResumeRequest&) { out.mutable_resume(); },
-                 [&](ResetRequest&) { out.mutable_reset(); },
-                 [&](GetInfoRequest&) { out.mutable_get_info(); },
-                 [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
-             },
-             request.body);
+  std::visit(
+      Overloaded{
+          [&](ConfigureRequest& r) { EncodeConfigure(std::move(r), out.mutable_configure(), fds); },
+          [&](StartRequest&) { out.mutable_start(); },
+          [&](PowerButtonRequest&) { out.mutable_power_button(); },
+          [&](PowerOffRequest&) { out.mutable_power_off(); },
+          [&](PauseRequest&) { out.mutable_pause(); },
+          [&](ResumeRequest&) { out.mutable_resume(); },
+          [&](ResetRequest&) { out.mutable_reset(); },
+          [&](GetInfoRequest&) { out.mutable_get_info(); },
+          [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
+      },
+      request.body);
   ControlMessage message = Finish(out);
   message.fds = std::move(fds).Take();
   return message;

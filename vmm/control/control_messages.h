@@ -2,9 +2,10 @@
 // ControlMessages (proto/internal/control.proto). Nobody else includes the generated code.
 //
 // The order of a conversation. The VMM says Hello. The controller sends requests; each gets exactly
-// one ControlReply with its id, in order. Configure comes first and once; Start begins to run what it
-// built. The VMM sends events as they happen; after PoweredOff, RebootRequested or Crashed its process
-// ends (status 0, 0, 1). If the controller's end closes, the VM is powered off hard and the VMM ends.
+// one ControlReply with its id, in order. Configure comes first and once; Start begins to run what
+// it built. The VMM sends events as they happen; after PoweredOff, RebootRequested or Crashed its
+// process ends (status 0, 0, 1). If the controller's end closes, the VM is powered off hard and the
+// VMM ends.
 //
 // Decode… check everything: the peer may be hostile on either side. Any thread; no state.
 #pragma once
@@ -14,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "vmm/config/machine_config.h"
@@ -23,30 +25,33 @@ namespace gemel {
 
 inline constexpr std::uint32_t kControlVersion = 1;
 
-// ---- requests ------------------------------------------------------------------------------------
+// ---- requests
+// ------------------------------------------------------------------------------------
 
 // The machine and everything that it is built from. gemel-vmm opens nothing itself.
 struct ConfigureRequest {
-  MachineConfig config;         // its paths are for messages alone
-  UniqueFd kvm;                 // /dev/kvm
-  UniqueFd kernel;              // readable, seekable
-  UniqueFd initrd;              // owned exactly if config.boot.initrd is not empty
-  std::vector<UniqueFd> disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
-  // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket twice).
-  // kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM socket.
-  // kNone: neither. Either may be non-blocking.
+  MachineConfig config;  // its paths are for messages alone
+  UniqueFd kvm;          // /dev/kvm
+  UniqueFd kernel;       // readable, seekable
+  UniqueFd initrd;       // owned exactly if config.boot.initrd is not empty
+  std::vector<UniqueFd>
+      disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
+  // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket
+  // twice). kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM
+  // socket. kNone: neither. Either may be non-blocking.
   UniqueFd serial_in;
   UniqueFd serial_out;
+  LogLevel log_level = LogLevel::kInfo;  // the least that is logged, to descriptor 2
 };
-struct StartRequest {};        // begins or goes on with running; kFailedPrecondition before Configure
+struct StartRequest {};  // begins or goes on with running; kFailedPrecondition before Configure
 struct PowerButtonRequest {};  // presses ACPI's power button; what follows is the guest's affair
 struct PowerOffRequest {};     // off, now: PoweredOff follows and the process ends
 struct PauseRequest {};        // replied to when no vCPU runs
 struct ResumeRequest {};
-struct ResetRequest {};        // as the reset button: replied to when done; ResetDone follows
-struct GetInfoRequest {};      // the reply carries a VmInfo
-// What the receiver cannot carry out: to be replied to with `error` as it stands (kUnimplemented for a
-// request that this version does not know, kInvalidArgument for a bad one).
+struct ResetRequest {};    // as the reset button: replied to when done; ResetDone follows
+struct GetInfoRequest {};  // the reply carries a VmInfo
+// What the receiver cannot carry out: to be replied to with `error` as it stands (kUnimplemented
+// for a request that this version does not know, kInvalidArgument for a bad one).
 struct RejectedRequest {
   Error error;
 };
@@ -60,7 +65,8 @@ struct ControlRequest {
   ControlRequestBody body;
 };
 
-// ---- replies and events --------------------------------------------------------------------------
+// ---- replies and events
+// --------------------------------------------------------------------------
 
 enum class VmState : std::uint8_t { kCreated, kConfigured, kRunning, kPaused, kStopped };
 
@@ -114,7 +120,8 @@ using ControlEvent = std::variant<HelloEvent, RunningEvent, PoweredOffEvent, Reb
 
 using FromVmm = std::variant<ControlReply, ControlEvent>;
 
-// ---- conversion ----------------------------------------------------------------------------------
+// ---- conversion
+// ----------------------------------------------------------------------------------
 
 // Takes the request's descriptors over into the message.
 ControlMessage EncodeRequest(ControlRequest request);
@@ -122,8 +129,8 @@ ControlMessage EncodeReply(const ControlReply& reply);
 ControlMessage EncodeEvent(const ControlEvent& event);
 
 // A bad or unknown request decodes to a RejectedRequest; bytes that are no request at all are an
-// error. The MachineConfig of a ConfigureRequest has passed Validate, and the descriptors are there as
-// ConfigureRequest says. Descriptors that no request asked for make it a bad one.
+// error. The MachineConfig of a ConfigureRequest has passed Validate, and the descriptors are there
+// as ConfigureRequest says. Descriptors that no request asked for make it a bad one.
 Result<ControlRequest> DecodeRequest(ControlMessage message);
 Result<FromVmm> DecodeFromVmm(ControlMessage message);
 

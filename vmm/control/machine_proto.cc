@@ -1,28 +1,12 @@
 #include "vmm/control/machine_proto.h"
 
-#include <type_traits>
-
 namespace gemel {
 namespace {
 
-// Each enum of ours counts from 0, its proto form from 1 in the same order (0: not given).
 static_assert(static_cast<int>(Profile::kMicro) + 1 == internal::PROFILE_MICRO);
 static_assert(static_cast<int>(OnReboot::kExit) + 1 == internal::ON_REBOOT_EXIT);
 static_assert(static_cast<int>(IoEngine::kSync) + 1 == internal::IO_ENGINE_SYNC);
 static_assert(static_cast<int>(SerialConfig::Kind::kNone) + 1 == internal::SERIAL_KIND_NONE);
-
-template <class P, class E>
-P EnumToProto(E value) {
-  return static_cast<P>(static_cast<int>(value) + 1);
-}
-
-template <class E, class P>
-Result<E> EnumFromProto(P value, E last, std::string_view what) {
-  const int number = static_cast<int>(value);
-  if (number < 1 || number > static_cast<int>(last) + 1)
-    return InvalidArgument("{}: {}: unknown to this gemel-vmm", what, number);
-  return static_cast<E>(number - 1);
-}
 
 Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   DiskConfig disk;

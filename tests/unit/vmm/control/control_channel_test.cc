@@ -26,8 +26,8 @@ std::size_t OpenFds() {
   return count;
 }
 
-std::string Frame(std::uint32_t magic, std::uint8_t version, std::uint8_t place,
-                  std::uint16_t zero, std::uint32_t length, std::string_view payload) {
+std::string Frame(std::uint32_t magic, std::uint8_t version, std::uint8_t place, std::uint16_t zero,
+                  std::uint32_t length, std::string_view payload) {
   std::array<std::byte, 12> header{};
   StoreLe<std::uint32_t>(header, 0, magic);
   StoreLe<std::uint8_t>(header, 4, version);

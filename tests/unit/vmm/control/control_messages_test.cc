@@ -37,6 +37,7 @@ ConfigureRequest FullConfigure() {
   request.disks.push_back(AnyFd());
   request.disks.push_back(AnyFd());
   request.serial_out = AnyFd();
+  request.log_level = LogLevel::kDebug;
   return request;
 }
 
@@ -67,6 +68,7 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
   const auto* configure = std::get_if<ConfigureRequest>(&request.body);
   ASSERT_NE(configure, nullptr);
   EXPECT_EQ(configure->config, config);
+  EXPECT_EQ(configure->log_level, LogLevel::kDebug);
   EXPECT_TRUE(configure->kvm && configure->kernel && configure->initrd && configure->serial_out);
   EXPECT_FALSE(configure->serial_in);
   EXPECT_EQ(configure->disks.size(), 2u);
@@ -209,7 +211,9 @@ TEST_F(ProtoBend, NoMachine_Rejected) {
 
 TEST(ControlMessages, Reply_KeepsEveryField) {
   ControlReply reply{9, {Code::kFailedPrecondition, "no"}, VmInfo{}};
-  reply.info = VmInfo{VmState::kPaused, 3, 1ull << 40,
+  reply.info = VmInfo{VmState::kPaused,
+                      3,
+                      1ull << 40,
                       {{"blk0", "virtio-blk", 0xd0000000, 16, 1, 256, "sync", "io_uring: no"}},
                       {"a", "b"}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
