@@ -5,6 +5,7 @@
 //
 //   if (backend.HasRoom()) backend.Queue(request);   // as often as there is room and work
 //   backend.Submit();                                // once a batch: one system call
+//   backend.Reap(completions);                       // what came at once (a page cache's answer)
 //   ... completion_fd readable ... backend.Reap(completions);
 #pragma once
 #include <sys/uio.h>
@@ -21,26 +22,28 @@ namespace gemel::block {
 struct BlockRequest {
   enum class Op : std::uint8_t { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
   Op op = Op::kRead;
-  std::uint64_t offset = 0;       // bytes; kRead .. kWriteZeroes
-  std::uint64_t length = 0;       // bytes; kDiscard and kWriteZeroes (others: the iovecs' sum)
-  bool may_unmap = false;         // kWriteZeroes: the range may become a hole
-  std::span<const iovec> iov;     // kRead, kWrite; stays valid until the completion is reaped
-  std::uint64_t tag = 0;          // returned with the completion
+  std::uint64_t offset = 0;         // bytes; kRead .. kWriteZeroes
+  std::uint64_t length = 0;         // bytes; kDiscard and kWriteZeroes (others: the iovecs' sum)
+  bool may_unmap = false;           // kWriteZeroes: the range may become a hole
+  bool durable = false;             // kWrite, kWriteZeroes: on stable storage before it completes
+  std::span<const iovec> iov = {};  // kRead, kWrite; stays valid until the completion is reaped
+  std::uint64_t tag = 0;            // returned with the completion
 };
 
 struct BlockCompletion {
   std::uint64_t tag = 0;
   // Bytes moved by kRead and kWrite, which is always all of them; 0 for the others; or -errno.
-  // Engines resubmit short transfers themselves; a read past the end of the file is zeros.
+  // Engines resubmit short transfers themselves; a read past the end of the file is zeros. A
+  // discard that the storage cannot do is done: it is advice (virtio 1.2, 5.2.6.2).
   std::int64_t result = 0;
 };
 
 // What the storage below is like; what a device tells its guest.
 struct BlockTopology {
-  std::uint32_t logical_block_size = 512;    // power of two; requests are multiples of it
-  std::uint32_t physical_block_size = 512;   // power of two, >= logical
-  std::uint32_t optimal_io_size = 0;         // bytes, 0 if unknown
-  std::uint32_t discard_granularity = 0;     // bytes, 0 if discard is not supported
+  std::uint32_t logical_block_size = 512;   // power of two; requests are multiples of it
+  std::uint32_t physical_block_size = 512;  // power of two, >= logical
+  std::uint32_t optimal_io_size = 0;        // bytes, 0 if unknown
+  std::uint32_t discard_granularity = 0;    // bytes, 0 if discard is not supported
 };
 
 class BlockBackend {
@@ -52,15 +55,18 @@ class BlockBackend {
   // Which engine this is, for `info` ("io_uring", "sync").
   virtual std::string_view engine() const = 0;
 
-  // Readable when completions wait to be reaped.
+  // Readable when a request completes later than in Submit. What completes during Submit, or is
+  // left over because Reap's `out` was full, does not signal it: Reap after each Submit, until it
+  // returns less than it could, and only then wait. Level-triggered; Reap clears it.
   virtual int completion_fd() const = 0;
   virtual bool HasRoom() const = 0;
   // REQUIRES: HasRoom(); the request lies inside size() and suits topology(), which the caller has
   // checked. Nothing is read or written before Submit.
   virtual void Queue(const BlockRequest& request) = 0;
-  // Starts everything queued. After an error the queued requests complete with -errno.
+  // Starts everything queued. After an error what could not be started completes with -errno.
   virtual Status Submit() = 0;
-  // Fills `out` with completions and returns how many; 0 if none wait. Drains completion_fd.
+  // Fills `out` with completions and returns how many; 0 if none wait. May start the rest of
+  // requests that were moved in part. Drains completion_fd.
   virtual std::size_t Reap(std::span<BlockCompletion> out) = 0;
 };
 

@@ -1,0 +1,15 @@
+// Keeps two processes of one host off the same disk.
+#pragma once
+#include "base/result.h"
+
+namespace gemel::block {
+
+// Locks the whole of an open image, shared if `read_only`, else exclusively (F_OFD_SETLK; `fd` must
+// be open for writing then). The lock belongs to the open file description: it goes with the
+// descriptor when that is passed to another process, and falls when the last copy is closed. It
+// does not reach other hosts. QEMU's image locks and these exclude each other where either side
+// writes first. kFailedPrecondition "in use by another process (a VM?)" if it is taken. The caller
+// adds the path.
+Status LockImage(int fd, bool read_only);
+
+}  // namespace gemel::block
