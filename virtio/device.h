@@ -39,14 +39,14 @@ inline constexpr std::uint64_t kFeatureVersion1 = 1ull << 32;
 
 // One queue as the driver set it up, with how to be called for it and how to answer.
 struct ActiveQueue {
-  std::uint16_t index = 0;           // the queue's number; queues the driver left off are missing
+  std::uint16_t index = 0;  // the queue's number; queues the driver left off are missing
   std::unique_ptr<VirtQueue> queue;
-  const EventFd* kick = nullptr;     // owned by the transport, which outlives the activation
-  Interrupt* interrupt = nullptr;    // the same
+  const EventFd* kick = nullptr;   // owned by the transport, which outlives the activation
+  Interrupt* interrupt = nullptr;  // the same
 };
 
-// What a transport hands a device when the driver sets DRIVER_OK. Moved into the device, which drops it
-// before it runs Reset's `done`.
+// What a transport hands a device when the driver sets DRIVER_OK. Moved into the device, which
+// drops it before it runs Reset's `done`.
 struct Activation {
   const GuestMemory* memory = nullptr;
   std::vector<ActiveQueue> queues;
@@ -72,9 +72,9 @@ class VirtioDevice {
   // Called on a vCPU thread; only hands over to the device's worker and returns.
   // An error makes the transport set DEVICE_NEEDS_RESET.
   virtual Status Activate(Activation activation) = 0;
-  // Starts the reset; `done` runs once, on any thread, when no completion can touch guest RAM any more
-  // and the activation is dropped. Without an activation it runs at once or as soon as the worker comes
-  // to it.
+  // Starts the reset; `done` runs once, on any thread, when no completion can touch guest RAM any
+  // more and the activation is dropped. Without an activation it runs at once or as soon as the
+  // worker comes to it.
   virtual void Reset(std::function<void()> done) = 0;
 };
 

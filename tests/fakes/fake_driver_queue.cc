@@ -34,7 +34,7 @@ GuestAddress operator+(GuestAddress at, std::uint64_t offset) {
 }  // namespace
 
 FakeDriverQueue::FakeDriverQueue(const GuestMemory& memory, std::uint16_t size, GuestAddress base)
-    : memory_(memory) {
+    : memory_(&memory) {
   layout_.size = size;
   layout_.descriptors = AlignUp(base.value, kDescriptorAlignment);
   layout_.driver_ring = layout_.descriptors + DescriptorTableBytes(size);
@@ -66,11 +66,11 @@ std::uint16_t FakeDriverQueue::AllocateDescriptor() {
 }
 
 void FakeDriverQueue::SetDescriptor(std::uint16_t index, const Descriptor& descriptor) {
-  CHECK(memory_.Write(layout_.descriptors + sizeof(Descriptor) * index, descriptor).has_value());
+  CHECK(memory_->Write(layout_.descriptors + sizeof(Descriptor) * index, descriptor).has_value());
 }
 
 Descriptor FakeDriverQueue::GetDescriptor(std::uint16_t index) const {
-  return memory_.Read<Descriptor>(layout_.descriptors + sizeof(Descriptor) * index).value();
+  return memory_->Read<Descriptor>(layout_.descriptors + sizeof(Descriptor) * index).value();
 }
 
 void FakeDriverQueue::Offer(std::uint16_t head) {
@@ -83,14 +83,14 @@ void FakeDriverQueue::Own(std::uint16_t head, std::vector<std::uint16_t> descrip
 }
 
 std::uint16_t FakeDriverQueue::used_index() const {
-  return memory_.LoadAcquire16(layout_.device_ring + kRingIndex).value();
+  return memory_->LoadAcquire16(layout_.device_ring + kRingIndex).value();
 }
 
 std::optional<UsedElement> FakeDriverQueue::TakeUsed() {
   if (used_index() == used_taken_) return std::nullopt;
   const std::size_t place = used_taken_++ % layout_.size;
   const auto element =
-      memory_.Read<UsedElement>(layout_.device_ring + kRingEntries + sizeof(UsedElement) * place)
+      memory_->Read<UsedElement>(layout_.device_ring + kRingEntries + sizeof(UsedElement) * place)
           .value();
   const auto chain = std::ranges::find(chains_, element.id, &Chain::head);
   if (chain != chains_.end()) {
@@ -110,37 +110,37 @@ bool FakeDriverQueue::ShouldKick(bool event_idx) {
 }
 
 std::uint16_t FakeDriverQueue::used_flags() const {
-  return memory_.LoadAcquire16(layout_.device_ring + kRingFlags).value();
+  return memory_->LoadAcquire16(layout_.device_ring + kRingFlags).value();
 }
 std::uint16_t FakeDriverQueue::avail_event() const {
-  return memory_.LoadAcquire16(layout_.device_ring + AvailEventOffset(layout_.size)).value();
+  return memory_->LoadAcquire16(layout_.device_ring + AvailEventOffset(layout_.size)).value();
 }
 void FakeDriverQueue::SetAvailFlags(std::uint16_t flags) {
-  CHECK(memory_.StoreRelease16(layout_.driver_ring + kRingFlags, flags).has_value());
+  CHECK(memory_->StoreRelease16(layout_.driver_ring + kRingFlags, flags).has_value());
 }
 void FakeDriverQueue::SetUsedEvent(std::uint16_t event) {
-  CHECK(memory_.StoreRelease16(layout_.driver_ring + UsedEventOffset(layout_.size), event)
+  CHECK(memory_->StoreRelease16(layout_.driver_ring + UsedEventOffset(layout_.size), event)
             .has_value());
 }
 
 void FakeDriverQueue::SetAvailIndex(std::uint16_t index) {
   avail_index_ = index;
-  CHECK(memory_.StoreRelease16(layout_.driver_ring + kRingIndex, index).has_value());
+  CHECK(memory_->StoreRelease16(layout_.driver_ring + kRingIndex, index).has_value());
 }
 
 void FakeDriverQueue::SetAvailEntry(std::uint16_t place, std::uint16_t head) {
   const std::size_t offset = kRingEntries + 2 * (std::size_t{place} % layout_.size);
-  CHECK(memory_.StoreRelease16(layout_.driver_ring + offset, head).has_value());
+  CHECK(memory_->StoreRelease16(layout_.driver_ring + offset, head).has_value());
 }
 
 std::vector<std::byte> FakeDriverQueue::ReadGuest(GuestAddress at, std::size_t bytes) const {
   std::vector<std::byte> out(bytes);
-  CHECK(memory_.ReadBytes(at, out).has_value());
+  CHECK(memory_->ReadBytes(at, out).has_value());
   return out;
 }
 
 void FakeDriverQueue::WriteGuest(GuestAddress at, std::span<const std::byte> bytes) const {
-  CHECK(memory_.WriteBytes(at, bytes).has_value());
+  CHECK(memory_->WriteBytes(at, bytes).has_value());
 }
 
 DescriptorChainBuilder& DescriptorChainBuilder::AppendReadable(std::span<const std::byte> bytes) {

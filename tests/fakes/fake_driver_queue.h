@@ -30,7 +30,7 @@ class FakeDriverQueue {
   FakeDriverQueue(const GuestMemory& memory, std::uint16_t size,
                   GuestAddress base = GuestAddress{0x1000});
 
-  const GuestMemory& memory() const { return memory_; }
+  const GuestMemory& memory() const { return *memory_; }
   const virtio::QueueLayout& layout() const { return layout_; }
   std::uint16_t size() const { return layout_.size; }
 
@@ -78,7 +78,7 @@ class FakeDriverQueue {
     std::vector<std::uint16_t> descriptors;
   };
 
-  const GuestMemory& memory_;
+  const GuestMemory* memory_;
   virtio::QueueLayout layout_;
   GuestAddress buffers_, buffers_end_, next_buffer_;
   std::vector<std::uint16_t> free_;
