@@ -22,7 +22,8 @@ def cache_dir(name):
 
 def environment(**more):
     """The caller's, with what makes the compiler cache work between clones."""
-    env = dict(os.environ, CCACHE_BASEDIR=str(ROOT), CCACHE_NOHASHDIR="1", PYTHONDONTWRITEBYTECODE="1")
+    env = dict(os.environ, CCACHE_BASEDIR=str(ROOT), CCACHE_NOHASHDIR="1",
+               PYTHONDONTWRITEBYTECODE="1")
     # Debian's libraries, whatever the caller's shell points at.
     for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "PYTHONPATH"):
         env.pop(name, None)

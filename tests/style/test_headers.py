@@ -1,0 +1,48 @@
+"""Every header says what it is, stands alone, and is guarded."""
+
+import concurrent.futures
+import os
+import re
+import subprocess
+
+import tree
+
+FLAGS = ("-std=c++2b", "-DFMT_HEADER_ONLY", "-D_FILE_OFFSET_BITS=64", "-O0", "-w",
+         "-iquote", ".", "-iquote", str(tree.BUILD))
+
+
+def headers():
+    return tree.sources(".h", folders=tree.SOURCE_FOLDERS + ("tests",))
+
+
+def test_header_begins_with_what_it_is():
+    wrong = [str(file) for file in headers() if not tree.text(file).startswith("// ")]
+    assert not wrong, f"the first line says what the header offers: {wrong}"
+
+
+def test_header_has_pragma_once():
+    wrong = [str(file) for file in headers()
+             if not re.search(r"^#pragma once$", tree.text(file), re.MULTILINE)]
+    assert not wrong, f"#pragma once is missing: {wrong}"
+
+
+def test_header_compiles_alone(tmp_path):
+    env = dict(os.environ, CCACHE_BASEDIR=str(tree.ROOT), CCACHE_NOHASHDIR="1")
+    # In the tree's own build folder, so that the compiler cache knows the file again.
+    work = tree.ROOT / "build/check/headers"
+    work.mkdir(parents=True, exist_ok=True)
+
+    def complaint(header):
+        stem = str(header).replace("/", "__")
+        source = work / f"{stem}.cc"
+        if not source.exists():
+            source.write_text(f'#include "{header}"\n', encoding="utf-8")
+        command = ["ccache", "g++", *FLAGS, "-c", str(source.relative_to(tree.ROOT)), "-o",
+                   str(tmp_path / f"{stem}.o")]
+        done = subprocess.run(command, cwd=tree.ROOT, env=env, capture_output=True, text=True,
+                              check=False)
+        return "" if done.returncode == 0 else f"{header}:\n{done.stderr[:2000]}"
+
+    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        wrong = [text for text in pool.map(complaint, headers()) if text]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,119 @@
+"""One way down: a layer includes only what the layers below it offer.
+
+The table says what each folder may include beside itself; what those may include comes with them.
+A new folder or a new arrow belongs here first, with its reason in the commit.
+"""
+
+import functools
+
+import pytest
+import tree
+
+# Longest match wins: virtio/blk is virtio/blk, virtio/device.h is virtio.
+ALLOWED = {
+    "base": (),
+    "proto": (),
+    "vmm/config": ("base",),
+    "vmm/memory": ("base",),
+    "vmm/bus": ("base",),
+    "block": ("base",),
+    "cluster": ("base", "vmm/config"),
+    "virtio/queue": ("vmm/memory",),
+    "virtio": ("virtio/queue", "vmm/bus"),
+    "virtio/transport": ("virtio", "vmm/pci"),
+    "virtio/blk": ("virtio", "block"),
+    "virtio/scsi": ("virtio", "block"),
+    "virtio/net": ("virtio",),
+    "virtio/console": ("virtio",),
+    "virtio/rng": ("virtio",),
+    "vmm/pci": ("vmm/bus",),
+    # What a PC is: addresses, registers, tables. It knows no KVM, so KVM may know it.
+    "vmm/arch/x86": ("vmm/memory", "vmm/bus", "vmm/config"),
+    "vmm/kvm": ("vmm/memory", "vmm/bus", "vmm/arch/x86"),
+    "vmm/boot": ("vmm/memory", "vmm/bus", "vmm/config", "vmm/arch/x86"),
+    "vmm/devices": ("vmm/memory", "vmm/bus", "vmm/config", "vmm/arch/x86"),
+    "vmm/control": ("base", "vmm/config", "proto"),
+    # The only assembler: everything below but the cluster.
+    "vmm/machine": ("vmm/boot", "vmm/devices", "vmm/kvm", "vmm/pci", "virtio/blk", "virtio/console",
+                    "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport"),
+    "vmm/process": ("vmm/machine", "vmm/control"),
+    "grpc": ("vmm/config", "cluster", "vmm/control", "proto"),
+    "cli": ("vmm/config", "vmm/control"),
+}
+# cli/host_check asks KVM itself what it can do, with guests of a few instructions.
+EXTRA = {"cli/host_check": ("vmm/kvm",)}
+LAYERED = {folder.split("/")[0] for folder in ALLOWED}
+
+
+def layer_of(path):
+    """The folder of the table that a file of ours is in, or None."""
+    for folder in (str(parent) for parent in path.parents):
+        if folder in ALLOWED:
+            return folder
+    return None
+
+
+@functools.cache
+def reachable(folder):
+    """The folder and all that it may include."""
+    found = {folder}
+    for below in ALLOWED[folder]:
+        found |= reachable(below)
+    return frozenset(found)
+
+
+def allowed_for(file):
+    allowed = set(reachable(layer_of(file)))
+    for stem, more in EXTRA.items():
+        if str(file).startswith(stem):
+            allowed = allowed.union(*(reachable(folder) for folder in more))
+    return allowed
+
+
+def included_layer(name):
+    return layer_of(tree.pathlib.PurePosixPath(name))
+
+
+@pytest.mark.parametrize("folder", sorted(LAYERED))
+def test_folder_includes_only_what_is_below(folder):
+    wrong = []
+    for file in tree.sources(".h", ".cc", folders=(folder,)):
+        if layer_of(file) is None:
+            wrong.append(f"{file}: its folder is not in the table of this test")
+            continue
+        allowed = allowed_for(file)
+        for quote, name in tree.includes(file):
+            layer = included_layer(name)
+            if quote == '"' and layer is None:
+                wrong.append(f'{file}: "{name}": not a path from the root, or not in the table')
+            elif quote == '"' and layer not in allowed:
+                wrong.append(f'{file}: "{name}": {layer_of(file)} may not include {layer}')
+    assert not wrong, "\n".join(wrong)
+
+
+def test_folders_with_sources_are_in_the_table():
+    known = LAYERED | {"tests"}
+    wrong = [str(file) for file in tree.files()
+             if file.suffix in (".h", ".cc") and file.parts[0] not in known]
+    assert not wrong, f"folders without a layer: {wrong}"
+
+
+def test_kvm_header_is_included_in_vmm_kvm_alone():
+    wrong = [str(file) for file in tree.sources(".h", ".cc")
+             if ("<", "linux/kvm.h") in tree.includes(file) and layer_of(file) != "vmm/kvm"]
+    assert not wrong, f"only vmm/kvm may include <linux/kvm.h>: {wrong}"
+
+
+def test_generated_protobuf_is_included_in_vmm_control_alone():
+    wrong = [str(file) for file in tree.sources(".h", ".cc")
+             if any(name.endswith(".pb.h") or name.startswith("google/protobuf/")
+                    for _, name in tree.includes(file))
+             and layer_of(file) not in ("vmm/control", "grpc")]
+    assert not wrong, f"protobuf ends at the conversion to plain structs: {wrong}"
+
+
+def test_no_header_of_ours_hides_one_of_grpc():
+    taken = {"status.h", "slice.h", "fork.h", "grpc.h", "byte_buffer.h", "compression.h",
+             "census.h", "load_reporting.h"}
+    wrong = [str(file) for file in tree.files() if file.parts[0] == "grpc" and file.name in taken]
+    assert not wrong, f"<grpc/...> would be found here: {wrong}"
