@@ -7,11 +7,14 @@ final name is never changed, so readers need no lock. Nothing needs the network 
 import contextlib
 import fcntl
 import hashlib
+import lzma
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -23,6 +26,17 @@ BOOT_MODULES = (
     "virtio_net", "kvm_amd", "tun", "vhost_net", "softdog",
 )
 
+# What a host under systemd has beside minimal Debian; the rest of its programs are the caller's.
+DEBIAN_PACKAGES = ("systemd-sysv", "dbus", "udev", "libpam-systemd", "kmod", "iproute2",
+                   "python3-minimal")
+# What is made void in it: units that only cost time in a host that lives for minutes, and all that
+# would delete the caller's files in /tmp from the host's view, at start-up or later.
+MASKED = tuple(f"etc/systemd/system/{unit}" for unit in (
+    "apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "dpkg-db-backup.timer",
+    "e2scrub_all.timer", "e2scrub_reap.service", "getty@.service", "modprobe@.service",
+    "serial-getty@.service", "systemd-binfmt.service", "systemd-tmpfiles-clean.timer",
+)) + ("etc/tmpfiles.d/tmp.conf",)
+
 
 class ImageError(Exception):
     """An image could not be made; the message says which step failed and what it printed."""
@@ -31,7 +45,7 @@ class ImageError(Exception):
 @dataclass(frozen=True)
 class Kernel:
     release: str
-    vmlinuz: pathlib.Path
+    vmlinux: pathlib.Path  # uncompressed: its own xz would take the emulated processor 4 s
     modules_root: pathlib.Path  # holds lib/modules/RELEASE
 
     @property
@@ -47,9 +61,17 @@ def cache_dir():
     return path.resolve()
 
 
+@contextlib.contextmanager
+def locked(name="lock"):
+    """Holds a lock of the cache folder against other processes."""
+    with open(cache_dir() / name, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def kernel():
     """The newest cached kernel; downloads and unpacks linux-image-amd64 when there is none."""
-    with _locked():
+    with locked():
         found = _cached_kernels()
         if not found:
             _unpack_kernel()
@@ -60,11 +82,31 @@ def kernel():
 def initramfs(for_kernel):
     """The initramfs for this kernel; its name has a hash of all that goes into it but modules."""
     target = cache_dir() / f"initramfs-{for_kernel.release}-{_recipe_hash()}.cpio"
-    with _locked():
+    with locked():
         if not target.exists():
             with _scratch() as scratch:
                 _build_initramfs(for_kernel, scratch)
+                _remove_old_initramfs()
                 os.rename(scratch / "initramfs.cpio", target)
+    return target
+
+
+def debian():
+    """An ext4 image, to be mounted read-only, of a minimal Debian of the caller's release."""
+    release = _debian_release()
+    recipe = hashlib.sha256(" ".join(DEBIAN_PACKAGES + MASKED).encode()).hexdigest()[:16]
+    target = cache_dir() / f"debian-{release}-{recipe}.ext4"
+    with locked():
+        if not target.exists():
+            with _scratch() as scratch:
+                root, image = scratch / "root", scratch / "image"
+                _call(["mmdebstrap", "--variant=minbase", "--include", ",".join(DEBIAN_PACKAGES),
+                       release, str(root)])
+                for path in MASKED:
+                    os.symlink("/dev/null", root / path)
+                _call(["truncate", "-s", "2G", str(image)])
+                _call(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", str(root), str(image)])
+                os.rename(image, target)
     return target
 
 
@@ -72,13 +114,6 @@ def make_disk(path, size):
     """A sparse file with an ext4 of that size ("1G" or bytes) at path."""
     _call(["truncate", "-s", str(size), str(path)])
     _call(["mkfs.ext4", "-q", "-F", "-L", "kvmhost", "-E", "lazy_itable_init=1", str(path)])
-
-
-@contextlib.contextmanager
-def _locked():
-    with open(cache_dir() / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
@@ -106,7 +141,7 @@ def _cached_kernels():
     """Every complete kernel of the cache, oldest first by the time it was unpacked."""
     roots = sorted(cache_dir().glob("kernel-*"), key=lambda path: path.stat().st_mtime)
     names = [(root, root.name.removeprefix("kernel-")) for root in roots]
-    return [Kernel(name, root / "boot" / f"vmlinuz-{name}", root) for root, name in names]
+    return [Kernel(name, root / "boot" / f"vmlinux-{name}", root) for root, name in names]
 
 
 def _unpack_kernel():
@@ -118,6 +153,9 @@ def _unpack_kernel():
         _call(["dpkg", "-x", str(deb), str(scratch / "root")])
         (release,) = (path.name for path in (scratch / "root/lib/modules").iterdir())
         _call(["depmod", "-b", str(scratch / "root"), release])
+        boot = scratch / "root/boot"
+        (boot / f"vmlinux-{release}").write_bytes(
+            _vmlinux((boot / f"vmlinuz-{release}").read_bytes()))
         os.rename(scratch / "root", cache_dir() / f"kernel-{release}")
 
 
@@ -133,6 +171,26 @@ def _kernel_package():
     raise ImageError("apt knows no linux-image-amd64: check /etc/apt/sources.list")
 
 
+def _debian_release():
+    """bookworm: the caller's, so that its programs and Debian's find libraries that fit both."""
+    with open("/etc/os-release", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("VERSION_CODENAME="):
+                return line.partition("=")[2].strip().strip('"')
+    raise ImageError("/etc/os-release names no Debian release")
+
+
+def _vmlinux(bzimage):
+    """The ELF in a bzImage, by its setup header (Linux, Documentation/arch/x86/boot.rst)."""
+    setup_sectors = bzimage[0x1F1]
+    offset, length = struct.unpack_from("<II", bzimage, 0x248)
+    payload = (setup_sectors + 1) * 512 + offset
+    elf = lzma.LZMADecompressor().decompress(bzimage[payload:payload + length])
+    if not elf.startswith(b"\x7fELF"):
+        raise ImageError("the Debian kernel's payload is not an xz of an ELF file")
+    return elf
+
+
 def _busybox():
     path = shutil.which("busybox")
     if not path:
@@ -146,6 +204,13 @@ def _recipe_hash():
         if path.is_file():
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _remove_old_initramfs():
+    """Those of recipes that nobody has booted for a week: any other may be another tree's."""
+    for path in cache_dir().glob("initramfs-*"):
+        if path.stat().st_mtime < time.time() - 7 * 86400:
+            path.unlink()
 
 
 def _module_files(for_kernel):

@@ -19,6 +19,7 @@ import threading
 from dataclasses import dataclass
 from typing import Optional
 
+import control
 import images
 import qemu
 from channel import Channel, HostDied
@@ -62,7 +63,9 @@ class Lab:
         self.config = Config(**config)
         self.folder, self._lock = _make_folder(self.config.name)
         self.name = self.folder.name
+        self.stopping = threading.Event()  # set by ctl's `stop`: whoever runs the lab should end it
         self._nest = None
+        self._server = None
         self.results = None
         self.hosts = []
 
@@ -85,7 +88,7 @@ class Lab:
         self._nest = Nest(self.config.network)
         for node in range(1, self.config.hosts + 1):
             machine = qemu.Machine(
-                node=node, vmlinuz=kernel.vmlinuz, initramfs=initramfs, modules=kernel.modules,
+                node=node, vmlinux=kernel.vmlinux, initramfs=initramfs, modules=kernel.modules,
                 results=self.results, memory=self.config.memory, cpus=self.config.cpus,
                 disk=self._make_disk(node), debian=debian, network=self.config.network)
             self.hosts.append(Host(self, machine, self._nest))
@@ -93,10 +96,15 @@ class Lab:
             host.launch()
         for host in self.hosts:
             host.wait_up()
+        self._server = control.Server(self)
         return self
 
     def stop(self):
         """Ends every host at once and removes what the lab made, but for results."""
+        self.stopping.set()
+        if self._server:
+            self._server.close()
+            self._server = None
         for host in self.hosts:
             host.power_cut()
         if self._nest:
@@ -112,6 +120,18 @@ class Lab:
         if not 1 <= node <= len(self.hosts):
             raise ValueError(f"no host {node}: this lab has 1 to {len(self.hosts)}")
         return self.hosts[node - 1]
+
+    def describe(self):
+        """One line for each host: number, address, state, cable, QEMU's process."""
+        return "\n".join(
+            f"host{host.node} {host.address} {host.state} "
+            f"{'plugged' if host.plugged else 'unplugged'} {host.pid or '-'}" for host in self.hosts)
+
+    def namespace(self):
+        """A path of the lab's network namespace, for nsenter --net=; it lives as long as the lab."""
+        if not self._nest or not self._nest.network:
+            raise ValueError("this lab has no network")
+        return f"/proc/{os.getpid()}/fd/{self._nest.namespace}"
 
     def popen(self, argv, **options):
         """A process outside the hosts on the lab's network (10.77.0.254), ended with the lab."""
@@ -146,16 +166,28 @@ class Host:
         self.lab = lab
         self.node = machine.node
         self.address = f"10.77.0.{machine.node}"
-        self.state = OFF
         self.plugged = True
         self.failed = False
         self._machine = machine
         self._nest = nest
         self._process = None
         self._channel = None
+        self._frozen = None  # or STOPPED, PAUSED
         self._lock = threading.RLock()
         if machine.network:
             nest.add_tap(machine.node)
+
+    @property
+    def state(self):
+        """OFF also after a panic or a reboot: QEMU ends with either."""
+        if self._process is None or not self._process.alive():
+            return OFF
+        return self._frozen or RUNNING
+
+    @property
+    def pid(self):
+        """QEMU's process, None when off."""
+        return None if self.state == OFF else self._process.pid
 
     # Commands.
 
@@ -199,18 +231,20 @@ class Host:
     def launch(self):
         """Starts it without waiting."""
         with self._lock:
-            if self.state != OFF and self._process.alive():
+            if self.state != OFF:
                 raise ValueError(f"host{self.node} is {self.state}")
             self._set_cable()
             self._process = qemu.Process(self._machine, self._nest)
             self._channel = Channel(self._process.agent)
-            self.state = RUNNING
+            self._frozen = None
 
     def wait_up(self, timeout=START_TIMEOUT):
         """Waits until it runs commands and loads the modules asked for."""
         try:
             self._channel.wait_ready(timeout)
             self._set_cable()
+            if self._machine.debian:
+                self.run(["systemctl", "is-system-running", "--wait"], cwd="/")
             if self.lab.config.modules:
                 self.run(["modprobe", "-a", *self.lab.config.modules], cwd="/", check=True)
         except (HostDied, TimeoutError, subprocess.CalledProcessError) as error:
@@ -221,13 +255,12 @@ class Host:
     def power_cut(self):
         """A power failure: first its packets vanish, then the machine. Harmless when it is off."""
         with self._lock:
-            if self.state == OFF:
+            if self._process is None:
                 return
             # The order matters: a dying QEMU's sockets would send resets that no dead machine sends.
             if self._machine.network:
                 self._nest.set_tap(self.node, up=False)
             self._process.kill()
-            self.state, self._channel = OFF, None
 
     def power_off(self, timeout=60):
         """An orderly end: buffers written, file systems unmounted."""
@@ -236,8 +269,6 @@ class Host:
         with contextlib.suppress(HostDied):
             self.start(argv, cwd="/")
         self._process.wait(timeout)
-        with self._lock:
-            self.state, self._channel = OFF, None
 
     # Cables and time.
 
@@ -259,18 +290,17 @@ class Host:
                 self._process.stop_process()
             else:
                 self._process.monitor("stop")
-            self.state = kind
+            self._frozen = kind
 
     def thaw(self):
         """Ends a freeze of either kind; harmless when there is none."""
         with self._lock:
-            if self.state == STOPPED:
+            state, self._frozen = self.state, None
+            if state == STOPPED:
                 self._process.continue_process()
-            elif self.state == PAUSED:
-                self._process.monitor("cont")
-            if self.state in (STOPPED, PAUSED):
-                self.state = RUNNING
                 self._set_cable()
+            elif state == PAUSED:
+                self._process.monitor("cont")
 
     def _set_cable(self):
         """Brings tap and carrier to what `plugged` says, as far as the host's state lets it."""
@@ -278,20 +308,16 @@ class Host:
             return
         with self._lock:
             self._nest.set_tap(self.node, self.plugged)
-            if self.state in (RUNNING, PAUSED) and self._process.alive():
+            if self.state in (RUNNING, PAUSED):
                 self._process.monitor("set_link", name="nic0", up=self.plugged)
 
     # What it left.
-
-    def alive(self):
-        """Whether its machine is there, frozen or not; False too after a panic or reboot."""
-        return self._process is not None and self._process.alive()
 
     def logs(self):
         names = (f"console-host{self.node}.log", f"qemu-host{self.node}.log")
         return [self._machine.results / name for name in names]
 
-    def console_tail(self, lines=25):
+    def console_tail(self, lines=60):
         """The last lines of its kernel's console and of QEMU's own messages."""
         texts = [path.read_text(errors="replace") for path in self.logs() if path.exists()]
         return "\n".join("\n".join(text.splitlines()[-lines:]) for text in texts)
@@ -301,15 +327,15 @@ def _make_folder(name):
     """A folder for a lab, and the lock that says that it is in use; removes those of dead labs."""
     labs = images.cache_dir() / "labs"
     labs.mkdir(mode=0o700, exist_ok=True)
-    for old in labs.iterdir():
-        with contextlib.suppress(OSError), open(old / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old)
-    if name:
-        folder = labs / name
+    with images.locked("labs.lock"):
+        for old in labs.iterdir():
+            with contextlib.suppress(OSError), open(old / "lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old)
+        folder = labs / (name or f"lab-{os.getpid()}-{os.urandom(3).hex()}")
+        if folder.exists():
+            raise FileExistsError(f"there is a lab named {name}")
         folder.mkdir(mode=0o700)
-    else:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="lab-", dir=labs))
-    lock = open(folder / "lock", "w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = open(folder / "lock", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return folder, lock

@@ -20,7 +20,7 @@ class Machine:
     """What a host is made of; files must exist."""
 
     node: int
-    vmlinuz: Path
+    vmlinux: Path
     initramfs: Path
     modules: Path
     results: Path
@@ -47,7 +47,7 @@ class Machine:
         argv = ["qemu-system-x86_64", "-name", f"kvmhost-{self.node}", "-M", "q35",
                 "-accel", "tcg,thread=multi", "-cpu", "max,svm=on,npt=on",
                 "-smp", str(self.cpus), "-m", self.memory, "-nodefaults", "-display", "none",
-                "-no-reboot", "-kernel", str(self.vmlinuz), "-initrd", str(self.initramfs),
+                "-no-reboot", "-kernel", str(self.vmlinux), "-initrd", str(self.initramfs),
                 "-append", self.kernel_cmdline(),
                 "-chardev", f"file,id=console,append=on,path={_escape(self.console)}",
                 "-serial", "chardev:console",

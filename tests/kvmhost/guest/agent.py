@@ -4,7 +4,6 @@ One thread, one poll loop; jobs run side by side. A job ends when its process en
 that it left behind still write to its pipes is read (they must not get SIGPIPE) and dropped.
 """
 
-import contextlib
 import errno
 import os
 import select
@@ -57,8 +56,10 @@ class Job:
         self.pid = os.fork()
         if self.pid == 0:
             exec_command(*command, out_write, err_write)
-        with contextlib.suppress(OSError):
+        try:
             os.setpgid(self.pid, self.pid)  # here too: a SIGNAL may come before the child has run
+        except OSError:
+            pass  # it has run, and is another program already
         self.pidfd = os.pidfd_open(self.pid)
         for fd in (out_write, err_write):
             os.close(fd)
