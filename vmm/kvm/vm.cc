@@ -1,0 +1,202 @@
+#include "vmm/kvm/vm.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/event_fd.h"
+#include "vmm/arch/x86/layout.h"
+#include "vmm/kvm/ioctl.h"
+#include "vmm/kvm/vcpu.h"
+
+namespace gemel::kvm {
+namespace {
+
+// An eventfd that KVM listens to (KVM_IRQFD).
+class IrqfdInterrupt : public Interrupt {
+ public:
+  IrqfdInterrupt(EventFd event, int vm, std::uint32_t gsi)
+      : event_(std::move(event)), vm_(vm), gsi_(gsi) {}
+  ~IrqfdInterrupt() override {
+    kvm_irqfd irqfd{};
+    irqfd.fd = static_cast<std::uint32_t>(event_.get());
+    irqfd.gsi = gsi_;
+    irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+    Ioctl(vm_, KVM_IRQFD, &irqfd);
+  }
+  void Trigger() override { event_.Signal(); }
+  int event_fd() const override { return event_.get(); }
+
+ private:
+  EventFd event_;
+  int vm_;  // the Vm's, which outlives this
+  std::uint32_t gsi_;
+};
+
+kvm_irq_routing_entry ToKvm(const IrqRoute& route) {
+  kvm_irq_routing_entry entry{};
+  entry.gsi = route.gsi;
+  if (route.target == IrqRoute::Target::kMessage) {
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = static_cast<std::uint32_t>(route.address);
+    entry.u.msi.address_hi = static_cast<std::uint32_t>(route.address >> 32);
+    entry.u.msi.data = route.data;
+    return entry;
+  }
+  entry.type = KVM_IRQ_ROUTING_IRQCHIP;
+  entry.u.irqchip.pin = route.pin;
+  switch (route.target) {
+    case IrqRoute::Target::kMasterPic:
+      entry.u.irqchip.irqchip = KVM_IRQCHIP_PIC_MASTER;
+      break;
+    case IrqRoute::Target::kSlavePic:
+      entry.u.irqchip.irqchip = KVM_IRQCHIP_PIC_SLAVE;
+      break;
+    default:
+      entry.u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
+  }
+  return entry;
+}
+
+template <class T>
+std::vector<std::byte> ToBytes(const T& value) {
+  const auto bytes = std::as_bytes(std::span(&value, 1));
+  return {bytes.begin(), bytes.end()};
+}
+
+// REQUIRES: `bytes` came from ToBytes<T>.
+template <class T>
+T FromBytes(const std::vector<std::byte>& bytes) {
+  CHECK(bytes.size() == sizeof(T));
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+}  // namespace
+
+Status Vm::SetMemory(const GuestMemory& memory) {
+  const std::uint32_t bits = capabilities_.physical_address_bits;
+  const auto regions = memory.regions();
+  if (regions.size() > capabilities_.memory_slots)
+    return InvalidArgument("guest memory: {} regions: this host's KVM has {} slots", regions.size(),
+                           capabilities_.memory_slots);
+  std::uint32_t slot = 0;
+  for (const GuestMemory::Region& region : regions) {
+    const std::uint64_t last = region.start.value + (region.size - 1);
+    if (bits < 64 && last >> bits != 0)
+      return InvalidArgument(
+          "guest memory: ends at {:#x}: beyond the {} physical address bits "
+          "({} GiB) that this host gives a guest",
+          last, bits, (1ull << bits) >> 30);
+    kvm_userspace_memory_region kvm_region{};
+    kvm_region.slot = slot++;
+    kvm_region.guest_phys_addr = region.start.value;
+    kvm_region.memory_size = region.size;
+    kvm_region.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
+    RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &kvm_region,
+                                 "KVM_SET_USER_MEMORY_REGION"));
+  }
+  memory_ = &memory;
+  return {};
+}
+
+Status Vm::CreateIrqchip() {
+  // Both before the first vCPU (Documentation/virt/kvm/api.rst, 4.36 and 4.41).
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_TSS_ADDR,
+                               static_cast<unsigned long>(x86::kKvmTss), "KVM_SET_TSS_ADDR"));
+  std::uint64_t identity_map = x86::kKvmIdentityMap;
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity_map,
+                               "KVM_SET_IDENTITY_MAP_ADDR"));
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_CREATE_IRQCHIP, 0, "KVM_CREATE_IRQCHIP"));
+  kvm_pit_config pit{};
+  pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61 answers
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2"));
+  return SetIrqRoutes(PcIrqRoutes());
+}
+
+Status Vm::SetIrqRoutes(std::span<const IrqRoute> routes) {
+  WithEntries<kvm_irq_routing, kvm_irq_routing_entry> table(routes.size());
+  table.header()->nr = static_cast<std::uint32_t>(routes.size());
+  std::ranges::transform(routes, table.entries().begin(), ToKvm);
+  RETURN_IF_ERROR(
+      CheckedIoctl(fd_.get(), KVM_SET_GSI_ROUTING, table.header(), "KVM_SET_GSI_ROUTING"));
+  return {};
+}
+
+Result<IrqchipState> Vm::SaveIrqchip() const {
+  IrqchipState state;
+  for (std::uint32_t id = 0; id < state.chips.size(); ++id) {
+    kvm_irqchip chip{};
+    chip.chip_id = id;
+    RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_GET_IRQCHIP, &chip, "KVM_GET_IRQCHIP"));
+    state.chips[id] = ToBytes(chip);
+  }
+  kvm_pit_state2 pit{};
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_GET_PIT2, &pit, "KVM_GET_PIT2"));
+  state.pit = ToBytes(pit);
+  return state;
+}
+
+Status Vm::RestoreIrqchip(const IrqchipState& state) {
+  for (const std::vector<std::byte>& bytes : state.chips) {
+    auto chip = FromBytes<kvm_irqchip>(bytes);
+    RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP"));
+  }
+  auto pit = FromBytes<kvm_pit_state2>(state.pit);
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_PIT2, &pit, "KVM_SET_PIT2"));
+  return {};
+}
+
+Result<std::unique_ptr<Interrupt>> Vm::CreateInterrupt(std::uint32_t gsi) {
+  ASSIGN_OR_RETURN(EventFd event, EventFd::Create());
+  kvm_irqfd irqfd{};
+  irqfd.fd = static_cast<std::uint32_t>(event.get());
+  irqfd.gsi = gsi;
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_IRQFD, &irqfd, "KVM_IRQFD"));
+  return std::make_unique<IrqfdInterrupt>(std::move(event), fd_.get(), gsi);
+}
+
+Status Vm::ChangeIoEvent(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd,
+                         std::uint32_t flags) {
+  kvm_ioeventfd event{};
+  event.addr = address;
+  event.fd = event_fd;
+  event.flags = flags;
+  // A length of 0 matches every width (KVM_CAP_IOEVENTFD_ANY_LENGTH), but not a value.
+  if (match) {
+    event.len = 4;
+    event.datamatch = *match;
+    event.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+  }
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_IOEVENTFD, &event, "KVM_IOEVENTFD"));
+  return {};
+}
+
+Status Vm::Add(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd) {
+  return ChangeIoEvent(address, match, event_fd, 0);
+}
+
+Status Vm::Remove(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd) {
+  return ChangeIoEvent(address, match, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+Result<std::unique_ptr<Vcpu>> Vm::CreateVcpu(std::uint32_t id) {
+  CHECK(memory_ != nullptr);
+  return Vcpu::Create(fd_.get(), id, run_size_, msrs_, *memory_);
+}
+
+Result<std::uint64_t> Vm::Clock() const {
+  kvm_clock_data data{};
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_GET_CLOCK, &data, "KVM_GET_CLOCK"));
+  return data.clock;
+}
+
+Status Vm::SetClock(std::uint64_t ns) {
+  kvm_clock_data data{};
+  data.clock = ns;
+  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_CLOCK, &data, "KVM_SET_CLOCK"));
+  return {};
+}
+
+}  // namespace gemel::kvm

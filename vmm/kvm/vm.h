@@ -1,0 +1,82 @@
+// One KVM virtual machine: its memory, interrupt controllers, eventfds and vCPUs.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/bus/interrupt.h"
+#include "vmm/bus/io_event.h"
+#include "vmm/kvm/irq_routing.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace gemel::kvm {
+
+class Vcpu;
+
+// What the in-kernel PICs, IOAPIC and PIT hold. Opaque; the LAPICs are with the vCPUs.
+struct IrqchipState {
+  std::array<std::vector<std::byte>, 3> chips;
+  std::vector<std::byte> pit;
+};
+
+// Set up by one thread. CreateInterrupt, Add and Remove may be called by any thread at any time.
+// Outlives its Interrupts; its Vcpus may outlive it.
+class Vm : public IoEventRegistrar {
+ public:
+  ~Vm() override = default;
+  Vm(const Vm&) = delete;
+  Vm& operator=(const Vm&) = delete;
+
+  // Gives the guest this RAM, a slot a region. `memory` must outlive the VM and its vCPUs.
+  // kInvalidArgument, naming address and limit, for RAM beyond the guest's physical address bits.
+  Status SetMemory(const GuestMemory& memory);
+
+  // Makes PICs, IOAPIC, LAPICs and PIT in the kernel, wired as PcIrqRoutes says. Before CreateVcpu.
+  Status CreateIrqchip();
+  // Replaces all routes.
+  Status SetIrqRoutes(std::span<const IrqRoute> routes);
+  Result<IrqchipState> SaveIrqchip() const;
+  // REQUIRES: no vCPU runs.
+  Status RestoreIrqchip(const IrqchipState& state);
+
+  // An interrupt line that an eventfd raises (an edge). REQUIRES: CreateIrqchip was called.
+  Result<std::unique_ptr<Interrupt>> CreateInterrupt(std::uint32_t gsi);
+
+  // IoEventRegistrar: kAlreadyExists if the same is registered, kNotFound if it is not.
+  Status Add(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd) override;
+  Status Remove(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd) override;
+
+  // vCPU 0 is the one that starts (the BSP); the others wait for INIT and SIPI. `id` is its APIC
+  // id.
+  Result<std::unique_ptr<Vcpu>> CreateVcpu(std::uint32_t id);
+
+  // The guest's kvmclock in nanoseconds; set it to go on where a paused or saved guest left off.
+  Result<std::uint64_t> Clock() const;
+  Status SetClock(std::uint64_t ns);
+
+ private:
+  friend class Kvm;
+  Vm(UniqueFd fd, std::size_t run_size, const HostCapabilities& capabilities,
+     std::vector<std::uint32_t> msrs)
+      : fd_(std::move(fd)),
+        run_size_(run_size),
+        capabilities_(capabilities),
+        msrs_(std::move(msrs)) {}
+  Status ChangeIoEvent(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd,
+                       std::uint32_t flags);
+
+  UniqueFd fd_;
+  std::size_t run_size_;
+  HostCapabilities capabilities_;
+  std::vector<std::uint32_t> msrs_;      // that make up a vCPU's state
+  const GuestMemory* memory_ = nullptr;  // SetMemory's caller owns it
+};
+
+}  // namespace gemel::kvm
