@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <utility>
 
 #include "vmm/bus/interrupt.h"
 
@@ -21,6 +22,11 @@ class FakeInterrupt : public Interrupt {
   int count() const {
     const std::lock_guard lock(mutex_);
     return count_;
+  }
+  // How many since the last call; for tests that do not use count().
+  int Take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(count_, 0);
   }
   // Waits until it was triggered `count` times in all; false after 10 s.
   bool WaitFor(int count) const {
