@@ -38,7 +38,8 @@ ALLOWED = {
                     "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport"),
     "vmm/process": ("vmm/machine", "vmm/control"),
     "grpc": ("vmm/config", "cluster", "vmm/control", "proto"),
-    "cli": ("vmm/config", "vmm/control"),
+    # gemel opens and locks disks for the VM process, as the daemon will.
+    "cli": ("vmm/config", "vmm/control", "block"),
 }
 # cli/host_check asks KVM itself what it can do, with guests of a few instructions.
 EXTRA = {"cli/host_check": ("vmm/kvm",)}
