@@ -1,5 +1,6 @@
 """The tool's end of the wire to a host's agent: starts jobs, hands their frames to whom it concerns."""
 
+import contextlib
 import itertools
 import queue
 import signal
@@ -20,7 +21,10 @@ class Channel:
         self._socket = sock
         self._jobs = {}
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()  # guards _jobs, _closed, and whole frames on the socket
+        self._lock = threading.Lock()  # guards _jobs and _closed
+        # Another one for whole frames: sending may block until the agent reads, and it may not read
+        # before its own output has been taken, which needs _lock.
+        self._send_lock = threading.Lock()
         self._closed = False
         self._ready = threading.Event()
         threading.Thread(target=self._read, name="kvmhost-channel", daemon=True).start()
@@ -38,13 +42,20 @@ class Channel:
                 raise HostDied("the host is not running")
             job = Job(self, next(self._numbers))
             self._jobs[job.number] = job
-            self._socket.sendall(wire.pack_run(job.number, cwd, argv, env))
+        self._send(wire.pack_run(job.number, cwd, argv, env))
         return job
 
     def signal(self, job, number):
-        with self._lock:
-            if not self._closed and job.number in self._jobs:
-                self._socket.sendall(wire.pack(wire.SIGNAL, job.number, b"%d" % number))
+        """Sends a signal to the command and its children; nothing when it has ended."""
+        with contextlib.suppress(HostDied):
+            self._send(wire.pack(wire.SIGNAL, job.number, b"%d" % number))
+
+    def _send(self, frame):
+        try:
+            with self._send_lock:
+                self._socket.sendall(frame)
+        except OSError as error:
+            raise HostDied("the host has ended") from error
 
     def _read(self):
         decoder = wire.Decoder()

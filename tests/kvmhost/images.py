@@ -20,6 +20,8 @@ from dataclasses import dataclass
 HERE = pathlib.Path(__file__).resolve().parent
 GUEST = HERE / "guest"
 
+GUEST_FILES = ("agent.py", "wire.py", "kvmhost-agent.service")  # and init
+
 # What a host needs before it sees the caller's /lib/modules, in the order it is loaded.
 BOOT_MODULES = (
     "virtio_pci", "9p", "9pnet_virtio", "overlay", "virtio_console", "virtio_blk", "ext4",
@@ -80,7 +82,7 @@ def kernel():
 
 
 def initramfs(for_kernel):
-    """The initramfs for this kernel; its name has a hash of all that goes into it but modules."""
+    """The initramfs for this kernel; its name has a hash of all that makes it what it is."""
     target = cache_dir() / f"initramfs-{for_kernel.release}-{_recipe_hash()}.cpio"
     with locked():
         if not target.exists():
@@ -199,10 +201,9 @@ def _busybox():
 
 
 def _recipe_hash():
-    digest = hashlib.sha256(" ".join(BOOT_MODULES).encode())
-    for path in (_busybox(), *sorted(GUEST.glob("*[!_]"))):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
+    digest = hashlib.sha256()
+    for path in (_busybox(), HERE / "images.py", *(GUEST / name for name in ("init", *GUEST_FILES))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -232,7 +233,7 @@ def _build_initramfs(for_kernel, scratch):
     shutil.copy(_busybox(), root / "bin/busybox")
     os.symlink("busybox", root / "bin/sh")
     shutil.copy(GUEST / "init", root / "init")
-    for name in ("agent.py", "wire.py", "kvmhost-agent.service"):
+    for name in GUEST_FILES:
         shutil.copy(GUEST / name, root / "kvmhost" / name)
     for number, path in enumerate(_module_files(for_kernel)):
         shutil.copy(path, root / "modules" / f"{number:03}-{os.path.basename(path)}")

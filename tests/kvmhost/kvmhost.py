@@ -93,6 +93,7 @@ class Lab:
                 disk=self._make_disk(node), debian=debian, network=self.config.network)
             self.hosts.append(Host(self, machine, self._nest))
         for host in self.hosts:
+            host.forget_logs()
             host.launch()
         for host in self.hosts:
             host.wait_up()
@@ -312,6 +313,11 @@ class Host:
                 self._process.monitor("set_link", name="nic0", up=self.plugged)
 
     # What it left.
+
+    def forget_logs(self):
+        """Removes what hosts of an earlier lab left in the same results folder."""
+        for path in self.logs():
+            path.unlink(missing_ok=True)
 
     def logs(self):
         names = (f"console-host{self.node}.log", f"qemu-host{self.node}.log")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+import tsc
 from guest import wire
 
 
@@ -38,7 +39,7 @@ class Machine:
     def kernel_cmdline(self):
         # Some 32 words are the most: with more the kernel panics at start-up.
         words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "tsc=reliable",
-                 "net.ifnames=0", f"kvmhost.node={self.node}", *self.cmdline]
+                 f"tsc_early_khz={tsc.khz()}", "net.ifnames=0", f"kvmhost.node={self.node}", *self.cmdline]
         if self.debian:
             words.append("kvmhost.systemd")
         return " ".join(words)

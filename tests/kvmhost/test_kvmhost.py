@@ -209,6 +209,17 @@ def boot_clock(host):
     return float(host.run(["cut", "-d ", "-f1", "/proc/uptime"], timeout=30).stdout)
 
 
+def test_clock_runs_at_the_callers_rate(host):
+    times = [time.monotonic()]
+    first = boot_clock(host)
+    times.append(time.monotonic())
+    time.sleep(3)
+    times.append(time.monotonic())
+    elapsed = boot_clock(host) - first
+    times.append(time.monotonic())
+    assert 0.98 * (times[2] - times[1]) - 0.02 < elapsed < 1.02 * (times[3] - times[0]) + 0.02
+
+
 def test_stopped_host_finds_its_clock_ahead(host):
     before = boot_clock(host)
     host.freeze(kvmhost.STOPPED)
@@ -252,6 +263,14 @@ def test_run_passes_output_and_status_and_leaves_no_results():
     done = subprocess.run([RUN, "--env", "A=b", "--", "sh", "-c", "echo $A; echo err >&2; exit 9"],
                           capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (9, "b\n", "err\n")
+
+
+def test_run_in_several_hosts_prefixes_lines_and_takes_the_first_failure():
+    script = "echo one; printf two; exit $((KVMHOST_NODE * 2))"
+    done = subprocess.run([RUN, "--hosts", "2", "--", "sh", "-c", script], capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 2
+    assert sorted(done.stdout.splitlines()) == ["host1: one", "host1: two", "host2: one", "host2: two"]
 
 
 def test_run_at_its_timeout_is_124(tmp_path):
