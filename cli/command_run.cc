@@ -1,0 +1,51 @@
+#include "cli/command_run.h"
+
+#include <cstdio>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "base/event_loop.h"
+#include "cli/exit_status.h"
+#include "cli/report.h"
+#include "cli/run_files.h"
+#include "cli/run_options.h"
+#include "cli/run_session.h"
+#include "cli/vmm_process.h"
+#include "vmm/control/control_channel.h"
+
+namespace gemel::cli {
+namespace {
+
+Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options) {
+  ASSIGN_OR_RETURN(RunFiles files, OpenRunFiles(options.config));
+  ASSIGN_OR_RETURN(const std::string vmm_path, FindVmm());
+  ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
+  ASSIGN_OR_RETURN(auto ends, ControlChannel::CreatePair());
+  ASSIGN_OR_RETURN(VmmProcess vmm, VmmProcess::Spawn(vmm_path, std::move(ends.second).Release()));
+  return std::make_unique<RunSession>(std::move(options), std::move(files), std::move(vmm),
+                                      std::move(ends.first), std::move(loop));
+}
+
+}  // namespace
+
+int RunCommand(std::span<const std::string> arguments) {
+  auto parsed = ParseRunOptions(arguments);
+  if (!parsed) {
+    PrintError(parsed.error());
+    return kWrongInput;
+  }
+  if (const auto* help = std::get_if<HelpText>(&*parsed)) {
+    std::fputs(help->text.c_str(), stdout);
+    return kDone;
+  }
+  BlockRunSignals();
+  auto session = BuildSession(std::get<RunOptions>(std::move(*parsed)));
+  if (!session) {
+    PrintError(session.error());
+    return kWrongInput;
+  }
+  return (*session)->Run();
+}
+
+}  // namespace gemel::cli

@@ -1,0 +1,84 @@
+// gemel: the command line. Small and without gRPC; verbs that need the daemon will exec
+// gemel-client.
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cli/command_run.h"
+#include "cli/exit_status.h"
+#include "cli/report.h"
+#include "vmm/config/suggest.h"
+
+namespace gemel::cli {
+namespace {
+
+constexpr char kHelp[] =
+    R"(Examples:
+  gemel run --kernel vmlinuz --initrd initrd.img
+  gemel host check
+
+gemel runs virtual machines on this host.
+
+Usage: gemel COMMAND [ARGUMENT]...
+
+Commands:
+  run          boot a virtual machine in the foreground
+  host check   what this host can do, and what to do about the rest
+  version      this program's version
+
+gemel COMMAND --help says more. Exit status: 0 done, 1 failed, 2 wrong input.
+)";
+
+using Words = std::vector<std::string>;
+
+int ShowText(const std::string& text) {
+  return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? kFailed : kDone;
+}
+
+int UnknownCommand(const std::string& word, std::span<const std::string_view> known,
+                   std::string_view prefix) {
+  const std::string_view nearest = NearestWord(word, known);
+  Error error{Code::kInvalidArgument, fmt::format("{}{}: unknown command", prefix, word)};
+  if (!nearest.empty()) error.message += fmt::format("; did you mean {}{}?", prefix, nearest);
+  PrintError(WithHint(std::move(error), "see: gemel --help"));
+  return kWrongInput;
+}
+
+int HostCommandOf(const Words& words) {
+  static constexpr std::array<std::string_view, 1> kVerbs = {"check"};
+  if (words.size() < 2) {
+    PrintError(WithHint({Code::kInvalidArgument, "host: a verb is missing"}, "gemel host check"));
+    return kWrongInput;
+  }
+  return UnknownCommand(words[1], kVerbs, "host ");
+}
+
+int Dispatch(const Words& words) {
+  static constexpr std::array<std::string_view, 4> kNouns = {"run", "host", "version", "help"};
+  if (words.empty()) {
+    ShowText(kHelp);
+    return kWrongInput;
+  }
+  const std::span<const std::string> rest = std::span(words).subspan(1);
+  if (words[0] == "run") return RunCommand(rest);
+  if (words[0] == "host") return HostCommandOf(words);
+  if (words[0] == "version" || words[0] == "--version")
+    return ShowText("gemel " GEMEL_VERSION "\n");
+  if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") return ShowText(kHelp);
+  return UnknownCommand(words[0], kNouns, "");
+}
+
+}  // namespace
+}  // namespace gemel::cli
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const int status = gemel::cli::Dispatch(words);
+  std::fflush(stdout);
+  // Not exit(): a console thread may be stuck in a write that nobody reads, and owns what is
+  // global.
+  _exit(status);
+}

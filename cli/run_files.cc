@@ -1,0 +1,224 @@
+#include "cli/run_files.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "block/lock.h"
+#include "cli/report.h"
+#include "vmm/config/host_limits.h"
+
+namespace gemel::cli {
+namespace {
+
+std::unexpected<Error> Problem(std::string_view argument, const std::string& path, int error) {
+  return ErrnoError(error, fmt::format("{}: {}", argument, path));
+}
+std::unexpected<Error> Problem(std::string_view argument, const std::string& path,
+                               std::string_view reason) {
+  return InvalidArgument("{}: {}: {}", argument, path, reason);
+}
+
+enum class Images : std::uint8_t { kFiles, kFilesAndDevices };
+
+// Looks before anything is opened: to open a FIFO or a tape can wait or do something.
+Status CheckImage(std::string_view argument, const std::string& path, Images images) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return Problem(argument, path, errno);
+  if (S_ISDIR(info.st_mode)) return Problem(argument, path, "a directory");
+  const bool devices_too = images == Images::kFilesAndDevices;
+  if (devices_too && S_ISBLK(info.st_mode)) return {};
+  if (!S_ISREG(info.st_mode))
+    return Problem(
+        argument, path,
+        devices_too ? "neither a regular file nor a block device" : "not a regular file");
+  if (info.st_size == 0) return Problem(argument, path, "empty");
+  return {};
+}
+
+Result<UniqueFd> OpenBootFile(std::string_view argument, const std::string& path) {
+  if (path.empty()) return UniqueFd();
+  RETURN_IF_ERROR(CheckImage(argument, path, Images::kFiles));
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return Problem(argument, path, errno);
+  return fd;
+}
+
+std::unexpected<Error> DiskProblem(const DiskConfig& disk, int error) {
+  Error problem = Problem("disk", disk.path, error).error();
+  if (disk.direct && error == EINVAL)
+    return InvalidArgument("disk: {}: direct=on: this file system has no O_DIRECT", disk.path);
+  if (!disk.readonly && (error == EACCES || error == EROFS) && access(disk.path.c_str(), R_OK) == 0)
+    problem = WithHint(std::move(problem),
+                       fmt::format("it can be read: --disk path={},readonly=on", disk.path));
+  return std::unexpected(std::move(problem));
+}
+
+Result<UniqueFd> OpenDisk(const DiskConfig& disk) {
+  RETURN_IF_ERROR(CheckImage("disk", disk.path, Images::kFilesAndDevices));
+  const int flags = (disk.readonly ? O_RDONLY : O_RDWR) | (disk.direct ? O_DIRECT : 0);
+  UniqueFd fd(open(disk.path.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (!fd) return DiskProblem(disk, errno);
+  const Status locked = block::LockImage(fd.get(), disk.readonly);
+  if (!locked) return WithContext(locked.error(), "disk: " + disk.path);
+  return fd;
+}
+
+Result<UniqueFd> OpenKvm() {
+  UniqueFd fd(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (fd) return fd;
+  const int error = errno;
+  const std::string_view hint =
+      error == EACCES || error == EPERM
+          ? "join the group that may: usermod -aG kvm $USER, and log in again (gemel host check)"
+          : "gemel host check says what this host can do";
+  return std::unexpected(WithHint(Problem("kvm", "/dev/kvm", error).error(), hint));
+}
+
+// ---- serial
+// --------------------------------------------------------------------------------------
+
+Result<UniqueFd> Duplicate(const UniqueFd& fd) {
+  UniqueFd copy(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return ErrnoError(errno, "serial: dup");
+  return copy;
+}
+
+Status OpenConsole(RunFiles& files) {
+  int to_vmm[2];
+  int from_vmm[2];
+  if (pipe2(to_vmm, O_CLOEXEC) != 0) return ErrnoError(errno, "serial: pipe");
+  files.request.serial_in.Reset(to_vmm[0]);
+  files.console_in.Reset(to_vmm[1]);
+  if (pipe2(from_vmm, O_CLOEXEC) != 0) return ErrnoError(errno, "serial: pipe");
+  files.console_out.Reset(from_vmm[0]);
+  files.request.serial_out.Reset(from_vmm[1]);
+  if (fcntl(files.console_in.get(), F_SETFL, O_NONBLOCK) != 0)
+    return ErrnoError(errno, "serial: F_SETFL");
+  return {};
+}
+
+Status OpenPty(RunFiles& files) {
+  UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  char path[64];
+  if (!master || grantpt(master.get()) != 0 || unlockpt(master.get()) != 0 ||
+      ptsname_r(master.get(), path, sizeof path) != 0)
+    return ErrnoError(errno, "serial: pty");
+  // Raw from the start: an echoing pty would type the guest's output back at it.
+  termios raw{};
+  if (tcgetattr(master.get(), &raw) == 0) {
+    cfmakeraw(&raw);
+    tcsetattr(master.get(), TCSANOW, &raw);
+  }
+  files.pty_path = path;
+  ASSIGN_OR_RETURN(files.request.serial_in, Duplicate(master));
+  files.request.serial_out = std::move(master);
+  return {};
+}
+
+// An older file is emptied only when the machine has been built. A FIFO or a device (/dev/ttyS0) is
+// as good as a file, and is not waited for.
+Status OpenSerialFile(const std::string& path, RunFiles& files) {
+  constexpr int kFlags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  UniqueFd fd(open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0666));
+  if (fd) {
+    files.serial_file = CreatedFile(path);
+  } else if (errno == EEXIST) {
+    fd.Reset(open(path.c_str(), kFlags));
+    struct stat info {};
+    if (fd && fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) {
+      ASSIGN_OR_RETURN(files.serial_overwrite, Duplicate(fd));
+    }
+  }
+  if (!fd) {
+    Error problem = Problem("serial", "file:" + path, errno).error();
+    if (errno == ENXIO) problem = WithHint(std::move(problem), "nobody reads that FIFO yet");
+    return std::unexpected(std::move(problem));
+  }
+  files.request.serial_out = std::move(fd);
+  return {};
+}
+
+// Removes a socket that nobody listens on any more.
+Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) return {};
+  const std::string shown = "unix:" + path;
+  if (!S_ISSOCK(info.st_mode)) return Problem("serial", shown, "exists and is not a socket");
+  const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // SAFETY: sockaddr_un is a sockaddr by the sockets interface.
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  if (connect(probe.get(), generic, sizeof address) == 0 || errno != ECONNREFUSED)
+    return Problem("serial", shown, "in use by another process");
+  if (unlink(path.c_str()) != 0) return Problem("serial", shown, errno);
+  return {};
+}
+
+Status OpenSerialSocket(const std::string& path, RunFiles& files) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // Validate has seen that it fits with its zero.
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
+  RETURN_IF_ERROR(RemoveStaleSocket(path, address));
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return ErrnoError(errno, "serial: socket");
+  // SAFETY: as above.
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  const mode_t mask = umask(0077);  // the console is the owner's
+  const int bound = bind(fd.get(), generic, sizeof address);
+  const int error = errno;
+  umask(mask);
+  if (bound != 0) return Problem("serial", "unix:" + path, error);
+  files.serial_socket = CreatedFile(path);
+  if (listen(fd.get(), 1) != 0) return Problem("serial", "unix:" + path, errno);
+  files.request.serial_in = std::move(fd);
+  return {};
+}
+
+Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
+  switch (serial.kind) {
+    case SerialConfig::Kind::kStdio:
+      return OpenConsole(files);
+    case SerialConfig::Kind::kPty:
+      return OpenPty(files);
+    case SerialConfig::Kind::kFile:
+      return OpenSerialFile(serial.path, files);
+    case SerialConfig::Kind::kUnix:
+      return OpenSerialSocket(serial.path, files);
+    case SerialConfig::Kind::kNone:
+      return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+CreatedFile::~CreatedFile() {
+  if (!path_.empty()) unlink(path_.c_str());
+}
+
+Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
+  ASSIGN_OR_RETURN(const HostLimits limits, ReadHostMemory());
+  RETURN_IF_ERROR(CheckHostLimits(config, limits));
+  RunFiles files;
+  files.request.config = config;
+  ASSIGN_OR_RETURN(files.request.kernel, OpenBootFile("kernel", config.boot.kernel));
+  ASSIGN_OR_RETURN(files.request.initrd, OpenBootFile("initrd", config.boot.initrd));
+  for (const DiskConfig& disk : config.disks) {
+    ASSIGN_OR_RETURN(UniqueFd fd, OpenDisk(disk));
+    files.request.disks.push_back(std::move(fd));
+  }
+  ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
+  RETURN_IF_ERROR(OpenSerial(config.serial, files));
+  return files;
+}
+
+}  // namespace gemel::cli

@@ -1,0 +1,121 @@
+#include "cli/run_options.h"
+
+#include <array>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "cli/report.h"
+#include "vmm/config/parse.h"
+#include "vmm/config/suggest.h"
+
+namespace gemel::cli {
+namespace {
+
+constexpr char kDescription[] =
+    R"(Examples:
+  gemel run --kernel vmlinuz --initrd initrd.img
+  gemel run --kernel vmlinuz --initrd initrd.img --cmdline "console=ttyS0 root=/dev/vda" \
+      --disk path=debian.img --memory 1G --cpus 2
+
+Boots a virtual machine in the foreground, its serial console on this terminal.
+Ctrl-] ? shows the keys; SIGTERM is the power button, a second one turns it off.
+Ends with 0 when the guest powers off, 1 when it or the VMM fails, 2 on wrong input,
+124 after --timeout.
+)";
+
+// As typed.
+struct Words {
+  std::string name = "vm";
+  std::string machine = "micro-1";
+  std::string profile = "micro";
+  std::string kernel, initrd;
+  std::string cmdline = "console=ttyS0";
+  std::string memory = "512M";
+  std::string cpus = "1";
+  std::string cpu = "host";
+  std::vector<std::string> disks;
+  std::string serial = "stdio";
+  std::string on_reboot = "reset";
+  std::string acpi = "on";
+  std::string rng = "on";
+  std::string timeout;
+  std::string log_level = "info";
+  bool verbose = false;
+};
+
+void AddOptions(CLI::App& app, Words& words) {
+  const auto add = [&app](const char* name, std::string& word, const char* type, const char* help) {
+    CLI::Option* option = app.add_option(name, word, help)->type_name(type);
+    if (!word.empty()) option->default_str(word);
+  };
+  add("--kernel,-k", words.kernel, "FILE", "ELF with a PVH entry, or bzImage (needed)");
+  add("--initrd,-i", words.initrd, "FILE", "initial RAM disk");
+  add("--cmdline", words.cmdline, "TEXT", "the kernel's command line");
+  add("--memory,-m", words.memory, "SIZE[,KEY=on]", "with shared=on, hugepages=on");
+  add("--cpus,-c", words.cpus, "N", "1 to 64");
+  add("--cpu", words.cpu, "MODEL", "host, or a named model");
+  app.add_option("--disk,-d", words.disks,
+                 "raw image or block device, may be repeated; with\n"
+                 "readonly=on, serial=TEXT, direct=on,\nengine=auto|io_uring|sync")
+      ->type_name("path=FILE[,KEY=VALUE...]")
+      ->allow_extra_args(false);
+  add("--serial", words.serial, "KIND", "stdio, pty, file:PATH, unix:PATH or none");
+  add("--on-reboot", words.on_reboot, "WORD", "what a guest's reboot does: reset or exit");
+  add("--timeout", words.timeout, "TIME", "turn it off after 90s, 10m, 2h; ends with 124");
+  add("--name", words.name, "NAME", "in log lines");
+  add("--profile", words.profile, "NAME", "devices: micro");
+  add("--machine", words.machine, "TYPE", "versioned machine type");
+  add("--acpi", words.acpi, "on|off", "off: MP table and virtio_mmio.device= instead");
+  add("--rng", words.rng, "on|off", "a virtio-rng device");
+  add("--log-level", words.log_level, "LEVEL", "debug, info, warning or error");
+  app.add_flag("--verbose,-v", words.verbose, "as --log-level debug, and show the devices");
+}
+
+Result<LogLevel> ParseLogLevel(std::string_view text) {
+  static constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
+  for (std::size_t i = 0; i < kLevels.size(); ++i)
+    if (kLevels[i] == text) return static_cast<LogLevel>(i);
+  return InvalidArgument("log-level: {}: unknown; there is {}", text, JoinWords(kLevels));
+}
+
+Result<RunOptions> Convert(const Words& words) {
+  RunOptions options;
+  MachineConfig& config = options.config;
+  config.name = words.name;
+  config.machine = words.machine;
+  config.cpu_model = words.cpu;
+  config.boot = {words.kernel, words.initrd, words.cmdline};
+  ASSIGN_OR_RETURN(config.profile, ParseProfile(words.profile));
+  ASSIGN_OR_RETURN(config.cpus, ParseNumber("cpus", words.cpus, 1, kMaxCpus));
+  ASSIGN_OR_RETURN(config.memory, ParseMemory(words.memory));
+  for (const std::string& text : words.disks) {
+    ASSIGN_OR_RETURN(DiskConfig disk, ParseDisk(text));
+    config.disks.push_back(std::move(disk));
+  }
+  ASSIGN_OR_RETURN(config.serial, ParseSerial(words.serial));
+  ASSIGN_OR_RETURN(config.on_reboot, ParseOnReboot(words.on_reboot));
+  ASSIGN_OR_RETURN(config.acpi, ParseOnOff("acpi", words.acpi));
+  ASSIGN_OR_RETURN(config.rng, ParseOnOff("rng", words.rng));
+  ASSIGN_OR_RETURN(options.log_level, ParseLogLevel(words.log_level));
+  if (words.verbose) options.log_level = LogLevel::kDebug;
+  if (!words.timeout.empty()) {
+    ASSIGN_OR_RETURN(options.timeout_ms, ParseDuration("timeout", words.timeout));
+  }
+  RETURN_IF_ERROR(Validate(config));
+  return options;
+}
+
+}  // namespace
+
+Result<std::variant<RunOptions, HelpText>> ParseRunOptions(std::span<const std::string> arguments) {
+  Words words;
+  CLI::App app(kDescription);
+  PrepareApp(app, "gemel run");
+  AddOptions(app, words);
+  ASSIGN_OR_RETURN(std::optional<std::string> help, ParseArguments(app, arguments));
+  if (help) return std::variant<RunOptions, HelpText>(HelpText{std::move(*help)});
+  ASSIGN_OR_RETURN(RunOptions options, Convert(words));
+  return std::variant<RunOptions, HelpText>(std::move(options));
+}
+
+}  // namespace gemel::cli

@@ -1,0 +1,338 @@
+#include "cli/run_session.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "cli/exit_status.h"
+#include "cli/report.h"
+#include "vmm/config/parse.h"
+
+namespace gemel::cli {
+namespace {
+
+constexpr int kSendTimeoutMs = 5000;
+constexpr std::int64_t kPowerOffGraceMs = 5000;  // from "power off" to SIGKILL
+constexpr std::int64_t kForegroundCheckMs = 300;
+
+sigset_t RunSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT})
+    sigaddset(&set, number);
+  return set;
+}
+
+// Whether what gemel-vmm refused is for the user to put right.
+bool IsWrongInput(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument:
+    case Code::kNotFound:
+    case Code::kAlreadyExists:
+    case Code::kPermissionDenied:
+    case Code::kFailedPrecondition:
+    case Code::kOutOfRange:
+    case Code::kUnimplemented:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void BlockRunSignals() {
+  const sigset_t set = RunSignals();
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+RunSession::RunSession(RunOptions options, RunFiles files, VmmProcess vmm, ControlChannel channel,
+                       std::unique_ptr<EventLoop> loop)
+    : options_(std::move(options)),
+      files_(std::move(files)),
+      vmm_(std::move(vmm)),
+      channel_(std::move(channel)),
+      loop_(std::move(loop)),
+      terminal_(STDIN_FILENO) {}
+
+int RunSession::Run() {
+  if (const Status begun = Begin(); !begun) {
+    PrintError(begun.error());
+    return kFailed;
+  }
+  while (phase_ != Phase::kEnded) loop_->RunOnce(-1);
+  terminal_.Restore();
+  return outcome_.value_or(kFailed);
+}
+
+Status RunSession::Begin() {
+  RETURN_IF_ERROR(WatchSignals());
+  RETURN_IF_ERROR(loop_->Watch(channel_->fd(), EPOLLIN, [this](std::uint32_t) { OnControl(); }));
+  RETURN_IF_ERROR(loop_->Watch(vmm_.pidfd(), EPOLLIN, [this](std::uint32_t) { OnVmmExit(); }));
+  if (options_.timeout_ms)
+    RETURN_IF_ERROR(timeout_.Start(loop_.get(), *options_.timeout_ms, [this] { OnTimeout(); }));
+  files_.request.log_level = options_.log_level;
+  // The request takes our copies of the descriptors with it: what is locked is the VM's from here
+  // on.
+  configure_id_ = Request(std::exchange(files_.request, {}));
+  return {};
+}
+
+Status RunSession::WatchSignals() {
+  const sigset_t set = RunSignals();
+  signals_.Reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return ErrnoError(errno, "signalfd");
+  return loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { OnSignals(); });
+}
+
+// A failed send needs no answer of its own: a gemel-vmm that is gone says so by its end.
+std::uint64_t RunSession::Request(ControlRequestBody body) {
+  const std::uint64_t id = ++last_id_;
+  if (!channel_) return id;
+  const Status sent = channel_->Send(EncodeRequest({id, std::move(body)}), kSendTimeoutMs);
+  if (!sent && sent.error().code != Code::kAborted) Fail(sent.error(), kFailed);
+  return id;
+}
+
+// ---- what gemel-vmm says
+// -------------------------------------------------------------------------
+
+void RunSession::OnControl() {
+  while (channel_) {
+    Result<Received> received = channel_->Receive();
+    if (received && received->state == Received::State::kNothing) return;
+    if (!received || received->state == Received::State::kClosed) {
+      if (!received) Fail(received.error(), kFailed);
+      loop_->Unwatch(channel_->fd());
+      channel_.reset();
+      // It should end by itself now; it must.
+      if (vmm_.alive())
+        (void)kill_timer_.Start(loop_.get(), kPowerOffGraceMs, [this] { vmm_.Kill(); });
+      return;
+    }
+    const Result<FromVmm> said = DecodeFromVmm(std::move(received->message));
+    if (!said) return Fail(said.error(), kFailed);
+    if (const auto* reply = std::get_if<ControlReply>(&*said)) OnReply(*reply);
+    if (const auto* event = std::get_if<ControlEvent>(&*said)) OnEvent(*event);
+  }
+}
+
+void RunSession::OnReply(const ControlReply& reply) {
+  if (reply.error.code != Code::kOk) {
+    if (reply.id == configure_id_ || reply.id == start_id_)
+      return Fail(reply.error, IsWrongInput(reply.error.code) ? kWrongInput : kFailed);
+    return PrintNote(reply.error.message);
+  }
+  if (reply.id == configure_id_) OnConfigured();
+  if (reply.id == start_id_) OnRunning();
+  if (reply.id == info_id_ && reply.info) ShowInfo(*reply.info);
+}
+
+void RunSession::OnConfigured() {
+  if (phase_ != Phase::kConfiguring) return;
+  phase_ = Phase::kStarting;
+  files_.serial_file.Keep();
+  if (files_.serial_overwrite && ftruncate(files_.serial_overwrite.get(), 0) != 0)
+    return Fail(ErrnoError(errno, "serial: truncate").error(), kFailed);
+  files_.serial_overwrite.Reset();
+  if (!files_.pty_path.empty()) PrintNote("serial: " + files_.pty_path);
+  if (options_.log_level == LogLevel::kDebug) info_id_ = Request(GetInfoRequest{});
+  if (files_.console_out) {
+    output_done_ = false;
+    output_.emplace(
+        std::move(files_.console_out), loop_.get(),
+        [this] {
+          output_done_ = true;
+          EndIfDone();
+        },
+        [] { PrintNote("stdout is closed: what the guest prints is lost from here on"); });
+    input_.emplace(&terminal_, std::move(files_.console_in), loop_.get(),
+                   [this](EscapeMenu::Action action) { OnMenu(action); });
+    TakeTerminal();
+  }
+  start_id_ = Request(StartRequest{});
+}
+
+void RunSession::OnRunning() {
+  if (phase_ == Phase::kStarting) phase_ = Phase::kRunning;
+}
+
+void RunSession::ShowInfo(const VmInfo& info) const {
+  PrintNote(
+      fmt::format("{}: {} CPUs, {}", options_.config.name, info.cpus, FormatSize(info.memory)));
+  for (const DeviceInfo& device : info.devices)
+    PrintNote(fmt::format("{}: {} at {:#x}, IRQ {}, {} queues of {}{}{}{}{}", device.name,
+                          device.kind, device.address, device.irq, device.queues, device.queue_size,
+                          device.engine.empty() ? "" : ", ", device.engine,
+                          device.note.empty() ? "" : ": ", device.note));
+  for (const std::string& note : info.notes) PrintNote(note);
+}
+
+void RunSession::OnEvent(const ControlEvent& event) {
+  if (const auto* hello = std::get_if<HelloEvent>(&event)) {
+    if (hello->version == kControlVersion) return;
+    return Fail(Error{Code::kFailedPrecondition,
+                      fmt::format("gemel-vmm: speaks version {} of the control protocol, not {}: "
+                                  "from another installation?",
+                                  hello->version, kControlVersion)},
+                kFailed);
+  }
+  if (std::holds_alternative<PoweredOffEvent>(event) ||
+      std::holds_alternative<RebootRequestedEvent>(event)) {
+    if (!outcome_) outcome_ = kDone;
+  }
+  if (const auto* crashed = std::get_if<CrashedEvent>(&event)) OnCrashed(*crashed);
+  if (const auto* serial = std::get_if<SerialInfoEvent>(&event))
+    PrintNote("serial: " + serial->path);
+}
+
+void RunSession::OnCrashed(const CrashedEvent& event) {
+  PrintError({Code::kInternal, fmt::format("{}: {}", options_.config.name, event.reason)});
+  if (!event.report.empty()) PrintNote(event.report);
+  if (!outcome_) outcome_ = kFailed;
+}
+
+// ---- what the user wants
+// -------------------------------------------------------------------------
+
+void RunSession::OnSignals() {
+  signalfd_siginfo info{};
+  while (read(signals_.get(), &info, sizeof info) == sizeof info) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGTSTP)
+      OnSuspend();
+    else if (signal == SIGCONT)
+      TakeTerminal();
+    else
+      OnStopRequest(signal);
+  }
+}
+
+// First the power button, then off, then the axe.
+void RunSession::OnStopRequest(int signal) {
+  ++stop_requests_;
+  if (!vmm_.alive() || phase_ == Phase::kConfiguring || phase_ == Phase::kStarting) {
+    if (!outcome_) outcome_ = kSignalled + signal;
+    vmm_.Kill();
+    // Only a reader of stdout that does not read can hold us up now.
+    if (!vmm_.alive()) phase_ = Phase::kEnded;
+    return;
+  }
+  if (signal == SIGQUIT && stop_requests_ == 1) stop_requests_ = 2;
+  if (stop_requests_ == 1) return PressPowerButton(strsignal(signal));
+  if (stop_requests_ == 2) return PowerOffNow(strsignal(signal));
+  if (!outcome_) outcome_ = kSignalled + signal;
+  vmm_.Kill();
+}
+
+void RunSession::PressPowerButton(std::string_view why) {
+  PrintNote(fmt::format("{}: power button pressed; once more to power off", why));
+  Request(PowerButtonRequest{});
+}
+
+void RunSession::PowerOffNow(std::string_view why) {
+  if (phase_ == Phase::kStopping) return;
+  phase_ = Phase::kStopping;
+  PrintNote(fmt::format("{}: power off", why));
+  Request(PowerOffRequest{});
+  (void)kill_timer_.Start(loop_.get(), kPowerOffGraceMs, [this] { vmm_.Kill(); });
+}
+
+void RunSession::OnTimeout() {
+  if (!vmm_.alive()) return;
+  outcome_ = kTimedOut;
+  if (phase_ == Phase::kConfiguring || phase_ == Phase::kStarting) return vmm_.Kill();
+  PowerOffNow("timeout");
+}
+
+void RunSession::OnMenu(EscapeMenu::Action action) {
+  switch (action) {
+    case EscapeMenu::Action::kQuit:
+      return PowerOffNow("Ctrl-] q");
+    case EscapeMenu::Action::kPowerButton:
+      PrintNote("Ctrl-] p: power button pressed");
+      Request(PowerButtonRequest{});
+      return;
+    case EscapeMenu::Action::kReset:
+      PrintNote("Ctrl-] r: reset");
+      Request(ResetRequest{});
+      return;
+    case EscapeMenu::Action::kHelp:
+    case EscapeMenu::Action::kUnknown:
+      return PrintNote(EscapeMenu::Help());
+    case EscapeMenu::Action::kNone:
+    case EscapeMenu::Action::kToGuest:
+      return;
+  }
+}
+
+// ---- the terminal
+// --------------------------------------------------------------------------------
+
+void RunSession::OnSuspend() {
+  if (input_) input_->Suspend();
+  terminal_.Restore();
+  raise(SIGSTOP);
+  TakeTerminal();  // continued
+}
+
+// Raw and read if it is ours; else looks again later, since nobody tells a job that it has become
+// the terminal's.
+void RunSession::TakeTerminal() {
+  if (!input_) return;
+  if (terminal_.is_terminal() && !terminal_.in_foreground()) {
+    input_->Suspend();
+    (void)foreground_timer_.Start(loop_.get(), kForegroundCheckMs, [this] { TakeTerminal(); });
+    return;
+  }
+  terminal_.EnterRaw();
+  input_->Resume();
+}
+
+// ---- the end
+// -------------------------------------------------------------------------------------
+
+void RunSession::OnVmmExit() {
+  OnControl();  // what it said last
+  loop_->Unwatch(vmm_.pidfd());
+  const pid_t pid = vmm_.pid();
+  const ExitState exit = vmm_.Reap();
+  if (input_) input_->Suspend();
+  if (!outcome_) outcome_ = StatusOf(pid, exit);
+  EndIfDone();
+}
+
+int RunSession::StatusOf(pid_t pid, const ExitState& exit) const {
+  if (exit.signal != 0) {
+    PrintError({Code::kInternal,
+                fmt::format("{}: gemel-vmm (process {}) was killed by signal {} "
+                            "({})",
+                            options_.config.name, pid, exit.signal, strsignal(exit.signal))});
+  } else {
+    PrintError({Code::kInternal,
+                fmt::format("{}: gemel-vmm (process {}) ended with status {} without saying why",
+                            options_.config.name, pid, exit.status)});
+  }
+  return kFailed;
+}
+
+// The error is the outcome, and the VM ends.
+void RunSession::Fail(const Error& error, int status) {
+  if (!outcome_) {
+    PrintError(error);
+    outcome_ = status;
+  }
+  vmm_.Kill();
+}
+
+void RunSession::EndIfDone() {
+  if (!vmm_.alive() && output_done_) phase_ = Phase::kEnded;
+}
+
+}  // namespace gemel::cli

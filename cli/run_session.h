@@ -1,0 +1,82 @@
+// One VM in the foreground: talks to its gemel-vmm, relays the console, obeys signals and the menu,
+// and tells how it ended.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "cli/console_relay.h"
+#include "cli/run_files.h"
+#include "cli/run_options.h"
+#include "cli/terminal.h"
+#include "cli/timer.h"
+#include "cli/vmm_process.h"
+#include "vmm/control/control_channel.h"
+#include "vmm/control/control_messages.h"
+
+namespace gemel::cli {
+
+// Blocks the signals that a RunSession takes. Before any thread starts.
+void BlockRunSignals();
+
+class RunSession {
+ public:
+  RunSession(RunOptions options, RunFiles files, VmmProcess vmm, ControlChannel channel,
+             std::unique_ptr<EventLoop> loop);
+
+  // To the VM's end; the exit status (exit_status.h). What went wrong has been printed.
+  int Run();
+
+ private:
+  enum class Phase : std::uint8_t { kConfiguring, kStarting, kRunning, kStopping, kEnded };
+
+  Status Begin();
+  Status WatchSignals();
+  std::uint64_t Request(ControlRequestBody body);
+
+  void OnControl();
+  void OnReply(const ControlReply& reply);
+  void OnEvent(const ControlEvent& event);
+  void OnConfigured();
+  void OnRunning();
+  void OnCrashed(const CrashedEvent& event);
+  void ShowInfo(const VmInfo& info) const;
+
+  void OnSignals();
+  void OnStopRequest(int signal);
+  void OnSuspend();
+  void OnTimeout();
+  void OnMenu(EscapeMenu::Action action);
+  void PressPowerButton(std::string_view why);
+  void PowerOffNow(std::string_view why);
+
+  void TakeTerminal();
+  void OnVmmExit();
+  void Fail(const Error& error, int status);
+  void EndIfDone();
+  int StatusOf(pid_t pid, const ExitState& exit) const;
+
+  const RunOptions options_;
+  RunFiles files_;
+  VmmProcess vmm_;
+  std::optional<ControlChannel> channel_;
+  std::unique_ptr<EventLoop> loop_;
+  Terminal terminal_;
+  UniqueFd signals_;
+  Timer timeout_, kill_timer_, foreground_timer_;
+  std::optional<ConsoleInput> input_;
+  std::optional<ConsoleOutput> output_;
+
+  Phase phase_ = Phase::kConfiguring;
+  std::uint64_t last_id_ = 0;
+  std::uint64_t configure_id_ = 0, start_id_ = 0, info_id_ = 0;
+  int stop_requests_ = 0;
+  bool output_done_ = true;
+  std::optional<int> outcome_;  // known before the process has ended; the first one counts
+};
+
+}  // namespace gemel::cli
