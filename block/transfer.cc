@@ -217,7 +217,9 @@ std::optional<std::int64_t> Transfer::AdvanceAllocate(std::int64_t result) {
 }
 
 std::optional<std::int64_t> Transfer::Finish(std::int64_t result) {
-  if (!request_.durable) return result;
+  const bool wrote =
+      request_.op == BlockRequest::Op::kWrite || request_.op == BlockRequest::Op::kWriteZeroes;
+  if (!request_.durable || !wrote) return result;
   result_ = result;
   phase_ = Phase::kSync;
   if (file_->flush_error != 0) return file_->flush_error;
