@@ -2,39 +2,13 @@
 
 #include <algorithm>
 #include <string>
-#include <string_view>
 
+#include "vmm/kvm/capabilities.h"
 #include "vmm/kvm/ioctl.h"
 #include "vmm/kvm/vm.h"
 
 namespace gemel::kvm {
 namespace {
-
-struct Requirement {
-  int capability;
-  std::string_view name;
-};
-constexpr Requirement kRequired[] = {
-    {KVM_CAP_USER_MEMORY, "user memory"},
-    {KVM_CAP_IRQCHIP, "in-kernel interrupt controllers"},
-    {KVM_CAP_PIT2, "in-kernel timer (PIT)"},
-    {KVM_CAP_PIT_STATE2, "PIT state"},
-    {KVM_CAP_IRQ_ROUTING, "interrupt routing"},
-    {KVM_CAP_IRQFD, "irqfd"},
-    {KVM_CAP_IOEVENTFD, "ioeventfd"},
-    {KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd for any width"},
-    {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
-    {KVM_CAP_EXT_CPUID, "CPUID"},
-    {KVM_CAP_SET_TSS_ADDR, "TSS address"},
-    {KVM_CAP_SET_IDENTITY_MAP_ADDR, "identity map address"},
-    {KVM_CAP_MP_STATE, "multiprocessor state"},
-    {KVM_CAP_VCPU_EVENTS, "vCPU events"},
-    {KVM_CAP_DEBUGREGS, "debug registers"},
-    {KVM_CAP_XSAVE, "XSAVE state"},
-    {KVM_CAP_XCRS, "extended control registers"},
-};
-
-int Check(int fd, int capability) { return Ioctl(fd, KVM_CHECK_EXTENSION, capability); }
 
 Status CheckRequirements(int fd) {
   ASSIGN_OR_RETURN(const int version, CheckedIoctl(fd, KVM_GET_API_VERSION, 0, "/dev/kvm"));
@@ -42,10 +16,10 @@ Status CheckRequirements(int fd) {
     return FailedPrecondition("this host's KVM has API version {}, not {}", version,
                               KVM_API_VERSION);
   std::string missing;
-  for (const Requirement& required : kRequired) {
-    if (Check(fd, required.capability) > 0) continue;
+  for (const Capability& capability : KnownCapabilities()) {
+    if (!capability.required || CheckCapability(fd, capability.number) > 0) continue;
     if (!missing.empty()) missing += ", ";
-    missing += required.name;
+    missing += capability.name;
   }
   if (!missing.empty()) return FailedPrecondition("this host's KVM lacks: {}", missing);
   return {};
@@ -86,14 +60,15 @@ Result<std::unique_ptr<Kvm>> Kvm::Create(UniqueFd kvm) {
   HostCapabilities& caps = result->capabilities_;
   // Without KVM_CAP_MAX_VCPUS the recommended number, without that 4
   // (Documentation/virt/kvm/api.rst, 4.7).
-  const int most = Check(fd, KVM_CAP_MAX_VCPUS);
-  const int recommended = Check(fd, KVM_CAP_NR_VCPUS);
+  const int most = CheckCapability(fd, KVM_CAP_MAX_VCPUS);
+  const int recommended = CheckCapability(fd, KVM_CAP_NR_VCPUS);
   caps.max_vcpus = static_cast<std::uint32_t>(most > 0 ? most : recommended > 0 ? recommended : 4);
-  caps.memory_slots = static_cast<std::uint32_t>(std::max(Check(fd, KVM_CAP_NR_MEMSLOTS), 32));
+  caps.memory_slots =
+      static_cast<std::uint32_t>(std::max(CheckCapability(fd, KVM_CAP_NR_MEMSLOTS), 32));
   caps.physical_address_bits = PhysicalAddressBits(result->supported_cpuid_);
-  caps.tsc_deadline_timer = Check(fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-  caps.x2apic_32bit_ids = Check(fd, KVM_CAP_X2APIC_API) > 0;
-  caps.kvmclock_control = Check(fd, KVM_CAP_KVMCLOCK_CTRL) > 0;
+  caps.tsc_deadline_timer = CheckCapability(fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+  caps.x2apic_32bit_ids = CheckCapability(fd, KVM_CAP_X2APIC_API) > 0;
+  caps.kvmclock_control = CheckCapability(fd, KVM_CAP_KVMCLOCK_CTRL) > 0;
   return result;
 }
 
