@@ -1,0 +1,83 @@
+#include "vmm/devices/pm.h"
+
+#include <cstddef>
+
+namespace gemel {
+namespace {
+
+// PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12): only the power button exists.
+constexpr std::uint16_t kPowerButton = 1 << 8;
+// PM1_CNT (table 4.13).
+constexpr std::uint16_t kSciEnable = 1 << 0;
+constexpr std::uint16_t kSleepTypeMask = 7 << 10;
+constexpr std::uint16_t kSleepEnable = 1 << 13;
+constexpr unsigned kSleepTypeShift = 10;
+
+constexpr std::uint64_t kStatus = 0;
+constexpr std::uint64_t kEnable = 2;
+constexpr std::uint64_t kControl = 4;
+
+std::uint8_t ByteOf(std::uint16_t value, std::uint64_t index) {
+  return static_cast<std::uint8_t>(value >> (8 * index));
+}
+
+std::uint16_t WithByte(std::uint16_t value, std::uint64_t index, std::uint8_t byte) {
+  const unsigned shift = static_cast<unsigned>(8 * index);
+  return static_cast<std::uint16_t>((value & ~(0xff << shift)) | byte << shift);
+}
+
+}  // namespace
+
+void PowerManagement::Read(std::uint64_t offset, std::span<std::byte> data) {
+  const MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = std::byte{ReadByte(offset + i)};
+}
+
+std::uint8_t PowerManagement::ReadByte(std::uint64_t offset) const {
+  if (offset < kEnable) return ByteOf(status_, offset - kStatus);
+  if (offset < kControl) return ByteOf(enable_, offset - kEnable);
+  return ByteOf(control_ | kSciEnable, offset - kControl);
+}
+
+void PowerManagement::Write(std::uint64_t offset, std::span<const std::byte> data) {
+  bool power_off = false;
+  {
+    const MutexLock lock(mutex_);
+    for (std::size_t i = 0; i < data.size(); ++i)
+      WriteByte(offset + i, std::to_integer<std::uint8_t>(data[i]));
+    RaiseSci();
+    // SLP_EN is write-only: it acts once, on the sleep type as the whole access has left it (4.8.3.2.1).
+    if ((control_ & kSleepEnable) != 0) {
+      control_ &= static_cast<std::uint16_t>(~kSleepEnable);
+      power_off = (control_ & kSleepTypeMask) >> kSleepTypeShift == kSleepTypeS5;
+    }
+  }
+  if (power_off) events_->OnPowerOff();
+}
+
+void PowerManagement::WriteByte(std::uint64_t offset, std::uint8_t value) {
+  if (offset < kEnable) {
+    status_ &= static_cast<std::uint16_t>(~(value << (8 * offset)));
+  } else if (offset < kControl) {
+    enable_ = WithByte(enable_, offset - kEnable, value) & kPowerButton;
+  } else {
+    control_ = WithByte(control_, offset - kControl, value) & (kSleepTypeMask | kSleepEnable);
+  }
+}
+
+void PowerManagement::RaiseSci() {
+  if ((status_ & enable_) != 0) sci_->Trigger();
+}
+
+void PowerManagement::PressPowerButton() {
+  const MutexLock lock(mutex_);
+  status_ |= kPowerButton;
+  RaiseSci();
+}
+
+void PowerManagement::Reset() {
+  const MutexLock lock(mutex_);
+  status_ = enable_ = control_ = 0;
+}
+
+}  // namespace gemel
