@@ -17,14 +17,28 @@
 namespace gemel::cli {
 namespace {
 
-Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options) {
-  ASSIGN_OR_RETURN(RunFiles files, OpenRunFiles(options.config));
+Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, RunFiles files) {
   ASSIGN_OR_RETURN(const std::string vmm_path, FindVmm());
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(auto ends, ControlChannel::CreatePair());
   ASSIGN_OR_RETURN(VmmProcess vmm, VmmProcess::Spawn(vmm_path, std::move(ends.second).Release()));
   return std::make_unique<RunSession>(std::move(options), std::move(files), std::move(vmm),
                                       std::move(ends.first), std::move(loop));
+}
+
+int RunMachine(RunOptions options) {
+  auto files = OpenRunFiles(options.config);
+  if (!files) {
+    PrintError(files.error());
+    return kWrongInput;
+  }
+  BlockRunSignals();
+  const auto session = BuildSession(std::move(options), std::move(*files));
+  if (!session) {
+    PrintError(session.error());
+    return kFailed;
+  }
+  return (*session)->Run();
 }
 
 }  // namespace
@@ -39,13 +53,7 @@ int RunCommand(std::span<const std::string> arguments) {
     std::fputs(help->text.c_str(), stdout);
     return kDone;
   }
-  BlockRunSignals();
-  auto session = BuildSession(std::get<RunOptions>(std::move(*parsed)));
-  if (!session) {
-    PrintError(session.error());
-    return kWrongInput;
-  }
-  return (*session)->Run();
+  return RunMachine(std::get<RunOptions>(std::move(*parsed)));
 }
 
 }  // namespace gemel::cli
