@@ -27,7 +27,7 @@ class Walker {
       const Descriptor descriptor = LoadDescriptor(table_.descriptors + sizeof(Descriptor) * index);
       if ((descriptor.flags & kDescriptorIndirect) != 0) return WalkIndirect(descriptor);
       if (auto added = Add(descriptor); !added) return std::unexpected(added.error());
-      if ((descriptor.flags & kDescriptorNext) == 0) return shape_;
+      if ((descriptor.flags & kDescriptorNext) == 0) return Shape();
       index = descriptor.next;
     }
     return std::unexpected(QueueError::kTooLong);
@@ -41,8 +41,10 @@ class Walker {
       return std::unexpected(QueueError::kBadIndirect);
     }
     const GuestAddress at{referrer.address};
-    const std::byte* const host = table_.memory->HostRange(at, referrer.length).data();
-    if (host == nullptr) return std::unexpected(QueueError::kBadIndirect);
+    iovec place;
+    if (!table_.memory->ToOneIovec(at, referrer.length, &place))
+      return std::unexpected(QueueError::kBadIndirect);
+    const auto* const host = static_cast<const std::byte*>(place.iov_base);
     // 2.7.5.3 asks for no alignment, though every driver we know of aligns.
     const bool aligned = at.value % alignof(Descriptor) == 0;
 
@@ -55,13 +57,33 @@ class Walker {
       if ((descriptor.flags & kDescriptorIndirect) != 0)
         return std::unexpected(QueueError::kBadIndirect);
       if (auto added = Add(descriptor); !added) return std::unexpected(added.error());
-      if ((descriptor.flags & kDescriptorNext) == 0) return shape_;
+      if ((descriptor.flags & kDescriptorNext) == 0) return Shape();
       index = descriptor.next;
     }
     return std::unexpected(QueueError::kTooLong);
   }
 
-  // REQUIRES: the descriptor is RAM, which HostRange has said of the table.
+  std::expected<void, QueueError> AddSegments(GuestAddress at, std::uint32_t length) {
+    if (used_ == segments_.size()) return std::unexpected(QueueError::kTooLong);
+    if (table_.memory->ToOneIovec(at, length, &segments_[used_])) {
+      ++used_;
+      return {};
+    }
+    const auto added = table_.memory->ToIov(at, length, segments_.subspan(used_));
+    if (!added) {
+      return std::unexpected(added.error() == MemError::kTooManySegments ? QueueError::kTooLong
+                                                                         : QueueError::kBadBuffer);
+    }
+    used_ += *added;
+    return {};
+  }
+
+  ChainShape Shape() const {
+    return {.readable = static_cast<std::uint32_t>(readable_),
+            .writable = static_cast<std::uint32_t>(used_ - readable_)};
+  }
+
+  // REQUIRES: the descriptor is RAM, which ToOneIovec has said of the table.
   Descriptor LoadUnaligned(GuestAddress at) const {
     return table_.memory->Read<Descriptor>(at).value_or(Descriptor{});
   }
@@ -78,21 +100,15 @@ class Walker {
       return std::unexpected(QueueError::kTooLong);
     bytes_ += descriptor.length;
 
-    const std::size_t used = std::size_t{shape_.readable} + shape_.writable;
-    const auto added = table_.memory->ToIov(GuestAddress{descriptor.address}, descriptor.length,
-                                            segments_.subspan(used));
-    if (!added) {
-      return std::unexpected(added.error() == MemError::kTooManySegments ? QueueError::kTooLong
-                                                                         : QueueError::kBadBuffer);
-    }
-    std::uint16_t& count = write ? shape_.writable : shape_.readable;
-    count = static_cast<std::uint16_t>(count + *added);
+    if (auto added = AddSegments(GuestAddress{descriptor.address}, descriptor.length); !added)
+      return added;
+    if (!write) readable_ = used_;
     return {};
   }
 
   const ChainTable& table_;
   const std::span<iovec> segments_;
-  ChainShape shape_;
+  std::size_t used_ = 0, readable_ = 0;  // segments
   std::uint32_t bytes_ = 0;
   bool writable_seen_ = false;
 };

@@ -15,8 +15,8 @@ namespace gemel::virtio {
 
 // How many of the segments are device-readable (they come first) and how many device-writable.
 struct ChainShape {
-  std::uint16_t readable = 0;
-  std::uint16_t writable = 0;
+  std::uint32_t readable = 0;
+  std::uint32_t writable = 0;
 };
 
 // Where chains of one queue lie, and what their driver may do.

@@ -5,17 +5,16 @@ namespace gemel::virtio {
 
 DescriptorChain& DescriptorChain::operator=(DescriptorChain&& other) noexcept {
   if (this == &other) return *this;
-  if (queue_ != nullptr) queue_->Return(head_, 0);
+  if (queue_ != nullptr) Drop();
   queue_ = std::exchange(other.queue_, nullptr);
-  head_ = other.head_;
+  segments_ = other.segments_;
   readable_ = other.readable_;
   writable_ = other.writable_;
+  head_ = other.head_;
   return *this;
 }
 
-DescriptorChain::~DescriptorChain() {
-  if (queue_ != nullptr) queue_->Return(head_, 0);
-}
+void DescriptorChain::Drop() { queue_->Return(head_, 0); }
 
 void DescriptorChain::Complete(std::uint32_t written) && {
   VirtQueue* const queue = std::exchange(queue_, nullptr);

@@ -194,8 +194,7 @@ std::expected<DescriptorChain, QueueError> VirtQueue::State::Take(VirtQueue* que
   slot_of[head] = slot;
   --free_count;
   ++next_avail;
-  return DescriptorChain(queue, head, {storage, shape->readable},
-                         {storage + shape->readable, shape->writable});
+  return DescriptorChain(queue, head, storage, shape->readable, shape->writable);
 }
 
 std::expected<std::optional<DescriptorChain>, QueueError> VirtQueue::Pop() {

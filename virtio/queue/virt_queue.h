@@ -59,16 +59,19 @@ class DescriptorChain {
  public:
   DescriptorChain(DescriptorChain&& other) noexcept
       : queue_(std::exchange(other.queue_, nullptr)),
-        head_(other.head_),
+        segments_(other.segments_),
         readable_(other.readable_),
-        writable_(other.writable_) {}
+        writable_(other.writable_),
+        head_(other.head_) {}
   DescriptorChain& operator=(DescriptorChain&& other) noexcept;
-  ~DescriptorChain();
+  ~DescriptorChain() {
+    if (queue_ != nullptr) Drop();
+  }
 
   // Host iovecs of the chain's buffers, valid for the chain's life. All of it is guest RAM. Their
   // bytes may change at any time: copy with CopyFrom, or hand them to the kernel.
-  std::span<const iovec> readable() const { return readable_; }
-  std::span<const iovec> writable() const { return writable_; }
+  std::span<const iovec> readable() const { return {segments_, readable_}; }
+  std::span<const iovec> writable() const { return {segments_ + readable_, writable_}; }
   std::uint16_t head() const { return head_; }
 
   // Gives the chain back to the driver with `written` bytes in its writable part (2.7.8.2: no more
@@ -78,13 +81,15 @@ class DescriptorChain {
 
  private:
   friend class VirtQueue;
-  DescriptorChain(VirtQueue* queue, std::uint16_t head, std::span<const iovec> readable,
-                  std::span<const iovec> writable)
-      : queue_(queue), head_(head), readable_(readable), writable_(writable) {}
+  DescriptorChain(VirtQueue* queue, std::uint16_t head, const iovec* segments,
+                  std::uint32_t readable, std::uint32_t writable)
+      : queue_(queue), segments_(segments), readable_(readable), writable_(writable), head_(head) {}
+  void Drop();
 
-  VirtQueue* queue_;  // outlives the chain, see above
+  VirtQueue* queue_;       // outlives the chain, see above
+  const iovec* segments_;  // in the queue's preallocated slots: readable ones, then writable
+  std::uint32_t readable_, writable_;  // how many
   std::uint16_t head_;
-  std::span<const iovec> readable_, writable_;  // into the queue's preallocated slots
 };
 
 // Where the driver put a queue, as it told the transport.

@@ -92,6 +92,18 @@ class GuestMemory {
   std::expected<std::size_t, MemError> ToIov(GuestAddress at, std::uint64_t length,
                                              std::span<iovec> out) const;
 
+  // The same for the common case that all lies in one region, without a call: false if it does not, and
+  // then ToIov has the answer. A length of 0 is not for this one.
+  bool ToOneIovec(GuestAddress at, std::uint64_t length, iovec* out) const {
+    for (const Region& region : regions_) {
+      const std::uint64_t offset = at.value - region.start.value;  // enormous if below the region
+      if (offset >= region.size || region.size - offset < length) continue;
+      *out = iovec{region.host + offset, length};
+      return true;
+    }
+    return false;
+  }
+
   // Every write on a device's behalf reports here, because KVM's dirty log does not see it. WriteBytes
   // and StoreRelease16 do so themselves; whoever lets the kernel write through an iovec calls it.
   void MarkDirty(GuestAddress at, std::uint64_t length) const;
