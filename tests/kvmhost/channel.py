@@ -1,4 +1,4 @@
-"""The tool's end of the wire to a host's agent: starts jobs, hands their frames to whom it concerns."""
+"""The tool's end of the wire to a host's agent: starts jobs and hands them their frames."""
 
 import contextlib
 import itertools

@@ -39,7 +39,7 @@ LAB_VERBS = {
 
 @contextlib.contextmanager
 def _address(folder):
-    """The socket's address by a descriptor: the path itself may exceed the 107 bytes of sun_path."""
+    """The socket's address by a descriptor: its path may exceed the 107 bytes of sun_path."""
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{SOCKET_NAME}"
@@ -80,7 +80,7 @@ class Server:
                 for fd in fds:
                     os.close(fd)
             connection.sendall(json.dumps({"status": status, "text": text or ""}).encode())
-            connection.shutdown(socket.SHUT_RDWR)  # also wakes _end_with_client, which holds it open
+            connection.shutdown(socket.SHUT_RDWR)  # also wakes _end_with_client, which reads it
 
     def _answer(self, request, fds, connection):
         verb, words = request["verb"], request["words"]

@@ -202,7 +202,8 @@ def _busybox():
 
 def _recipe_hash():
     digest = hashlib.sha256()
-    for path in (_busybox(), HERE / "images.py", *(GUEST / name for name in ("init", *GUEST_FILES))):
+    sources = [HERE / "images.py", GUEST / "init", *(GUEST / name for name in GUEST_FILES)]
+    for path in [_busybox(), *sources]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -238,5 +239,5 @@ def _build_initramfs(for_kernel, scratch):
     for number, path in enumerate(_module_files(for_kernel)):
         shutil.copy(path, root / "modules" / f"{number:03}-{os.path.basename(path)}")
     # Not compressed: unpacking costs the emulated processor more than copying.
-    _call(["sh", "-c", "find . -print0 | cpio --null -o -H newc -R 0:0 --quiet > ../initramfs.cpio"],
-          cwd=root)
+    pack = "find . -print0 | cpio --null -o -H newc -R 0:0 --quiet > ../initramfs.cpio"
+    _call(["sh", "-c", pack], cwd=root)

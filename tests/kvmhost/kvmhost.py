@@ -124,12 +124,10 @@ class Lab:
 
     def describe(self):
         """One line for each host: number, address, state, cable, QEMU's process."""
-        return "\n".join(
-            f"host{host.node} {host.address} {host.state} "
-            f"{'plugged' if host.plugged else 'unplugged'} {host.pid or '-'}" for host in self.hosts)
+        return "\n".join(host.describe() for host in self.hosts)
 
     def namespace(self):
-        """A path of the lab's network namespace, for nsenter --net=; it lives as long as the lab."""
+        """A path of the lab's network namespace, for nsenter --net=; valid as long as the lab."""
         if not self._nest or not self._nest.network:
             raise ValueError("this lab has no network")
         return f"/proc/{os.getpid()}/fd/{self._nest.namespace}"
@@ -184,6 +182,10 @@ class Host:
         if self._process is None or not self._process.alive():
             return OFF
         return self._frozen or RUNNING
+
+    def describe(self):
+        cable = "plugged" if self.plugged else "unplugged"
+        return f"host{self.node} {self.address} {self.state} {cable} {self.pid or '-'}"
 
     @property
     def pid(self):
@@ -250,15 +252,16 @@ class Host:
                 self.run(["modprobe", "-a", *self.lab.config.modules], cwd="/", check=True)
         except (HostDied, TimeoutError, subprocess.CalledProcessError) as error:
             self.failed = True
-            detail = getattr(error, "stderr", None) or self.console_tail().encode()
-            raise HostDied(f"host{self.node}: {error}\n{detail.decode(errors='replace')}") from error
+            stderr = getattr(error, "stderr", None) or b""
+            detail = stderr.decode(errors="replace") or self.console_tail()
+            raise HostDied(f"host{self.node}: {error}\n{detail}") from error
 
     def power_cut(self):
         """A power failure: first its packets vanish, then the machine. Harmless when it is off."""
         with self._lock:
             if self._process is None:
                 return
-            # The order matters: a dying QEMU's sockets would send resets that no dead machine sends.
+            # In this order: a killed QEMU's sockets may send resets, as no dead machine does.
             if self._machine.network:
                 self._nest.set_tap(self.node, up=False)
             self._process.kill()

@@ -1,7 +1,7 @@
 """A lab's private network: a namespace without a name, a bridge, one tap a host.
 
-The namespace belongs to one thread and to the processes that this thread starts: when they are gone,
-however they went, the kernel removes it with the bridge and the taps. Nothing can be left behind.
+The namespace belongs to one thread and to the processes that this thread starts: when they are
+gone, however they went, the kernel removes it with the bridge and the taps. Nothing stays behind.
 """
 
 import concurrent.futures
@@ -60,7 +60,7 @@ def _enter_new_network():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"a network of its own: {os.strerror(number)} (several hosts need root)")
+        raise OSError(number, f"{os.strerror(number)}: a network of its own needs root")
 
 
 def _thread_namespace():

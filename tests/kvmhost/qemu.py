@@ -8,7 +8,7 @@ import json
 import signal
 import socket
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -30,7 +30,6 @@ class Machine:
     disk: Optional[Path] = None
     debian: Optional[Path] = None
     network: bool = False
-    cmdline: tuple = field(default=())
 
     @property
     def console(self):
@@ -39,7 +38,7 @@ class Machine:
     def kernel_cmdline(self):
         # Some 32 words are the most: with more the kernel panics at start-up.
         words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "tsc=reliable",
-                 f"tsc_early_khz={tsc.khz()}", "net.ifnames=0", f"kvmhost.node={self.node}", *self.cmdline]
+                 f"tsc_early_khz={tsc.khz()}", "net.ifnames=0", f"kvmhost.node={self.node}"]
         if self.debian:
             words.append("kvmhost.systemd")
         return " ".join(words)

@@ -85,7 +85,10 @@ def test_large_binary_output_is_complete(host):
     assert done.stdout == bytes(16 << 20)
 
 
-@pytest.mark.parametrize("word", ["", " a  b ", "--", "'\"\\", "$HOME `id` *", "two\nlines", "ä\udcff"])
+WORDS = ["", " a  b ", "--", "'\"\\", "$HOME `id` *", "two\nlines", "ä\udcff"]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_argument_arrives_as_it_is(host, word):
     done = host.run(["printf", "%s|", "x", word])
     assert done.stdout == b"x|" + word.encode("utf-8", "surrogateescape") + b"|"
@@ -270,7 +273,8 @@ def test_run_in_several_hosts_prefixes_lines_and_takes_the_first_failure():
     done = subprocess.run([RUN, "--hosts", "2", "--", "sh", "-c", script], capture_output=True,
                           text=True, timeout=120)
     assert done.returncode == 2
-    assert sorted(done.stdout.splitlines()) == ["host1: one", "host1: two", "host2: one", "host2: two"]
+    assert sorted(done.stdout.splitlines()) == [
+        "host1: one", "host1: two", "host2: one", "host2: two"]
 
 
 def test_run_at_its_timeout_is_124(tmp_path):
