@@ -90,9 +90,12 @@ TestMachine::TestMachine(const std::string& guest, const std::string& cmdline, s
   Must(vm_->SetMemory(*memory_));
   Must(vm_->CreateIrqchip());
   const x86::BootState boot = LoadGuest();
+  const x86::HostCpu host{kvm_->supported_cpuid(), kvm_->capabilities().tsc_deadline_timer,
+                          x86::ReadBrand()};
+  const x86::CpuidTable cpuid = Must(x86::MakeGuestCpuid(host, "host", cpus));
   for (std::uint32_t id = 0; id < cpus; ++id) {
     auto vcpu = Must(vm_->CreateVcpu(id));
-    Must(vcpu->SetCpuid(kvm_->supported_cpuid()));
+    Must(vcpu->SetCpuid(x86::CpuidOfCpu(cpuid, id)));
     Must(vcpu->SetMsrs(x86::FirmwareMsrs()));
     if (id == 0) Must(vcpu->SetBootState(boot));
     Must(vcpu->SaveInitialState());
