@@ -104,7 +104,7 @@ class Job:
             try:
                 kind, payload = self.frames.get(timeout=left)
             except queue.Empty:
-                raise TimeoutError(f"the command ran for more than {timeout} s") from None
+                raise TimeoutError(f"the command ran for more than {timeout:.1f} s") from None
             if kind is None:
                 raise HostDied("the host ended under the command")
             if kind == wire.EXIT:
