@@ -1,0 +1,38 @@
+// ACPI tables of machine type micro-1 (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT. Guest ABI:
+// the bytes for a given configuration never change; a golden-file test holds them.
+//
+// The machine is not hardware-reduced: PM1 blocks (vmm/devices/pm.h), SCI, fixed power button,
+// reset register. No PM timer, no GPEs, no sleep states but S5, no PCI.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace gemel::x86 {
+
+struct AcpiConfig {
+  std::uint32_t cpus = 1;          // APIC id n is CPU n
+  std::uint32_t mmio_devices = 0;  // the first so many of layout.h's places
+};
+
+struct AcpiTables {
+  struct Table {
+    std::string signature;
+    std::size_t offset = 0;
+    std::size_t size = 0;
+  };
+  std::vector<std::uint8_t> bytes;  // for guest address `base`; RSDP first
+  std::vector<Table> tables;        // all but the RSDP
+};
+
+// Pure. kInvalidArgument if there are more devices than places or the tables outgrow their area.
+Result<AcpiTables> BuildAcpiTables(const AcpiConfig& config, std::uint64_t base);
+
+// Writes the tables to kAcpiTables and returns the RSDP's address. REQUIRES: no vCPU runs.
+Result<GuestAddress> WriteAcpiTables(const GuestMemory& memory, const AcpiConfig& config);
+
+}  // namespace gemel::x86
