@@ -9,6 +9,7 @@
 
 #include "cli/command_run.h"
 #include "cli/exit_status.h"
+#include "cli/host_check.h"
 #include "cli/report.h"
 #include "vmm/config/suggest.h"
 
@@ -47,12 +48,13 @@ int UnknownCommand(const std::string& word, std::span<const std::string_view> kn
   return kWrongInput;
 }
 
-int HostCommandOf(const Words& words) {
+int HostCommand(const Words& words) {
   static constexpr std::array<std::string_view, 1> kVerbs = {"check"};
   if (words.size() < 2) {
     PrintError(WithHint({Code::kInvalidArgument, "host: a verb is missing"}, "gemel host check"));
     return kWrongInput;
   }
+  if (words[1] == "check") return HostCheckCommand(std::span(words).subspan(2));
   return UnknownCommand(words[1], kVerbs, "host ");
 }
 
@@ -64,7 +66,7 @@ int Dispatch(const Words& words) {
   }
   const std::span<const std::string> rest = std::span(words).subspan(1);
   if (words[0] == "run") return RunCommand(rest);
-  if (words[0] == "host") return HostCommandOf(words);
+  if (words[0] == "host") return HostCommand(words);
   if (words[0] == "version" || words[0] == "--version")
     return ShowText("gemel " GEMEL_VERSION "\n");
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") return ShowText(kHelp);
