@@ -39,7 +39,7 @@ def environment(name):
 def configure(name, log):
     """Whether Meson could set the build up; starts afresh when an older one does not fit."""
     build, env = folder(name), environment(name)
-    setup = ["meson", "setup", build, *OPTIONS[name]]
+    setup = ["meson", "setup", build, "-Dtests=true", *OPTIONS[name]]
     if (build / "build.ninja").exists():
         if shell.run([*setup, "--reconfigure"], log, env) == 0:
             return True

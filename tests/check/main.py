@@ -25,13 +25,19 @@ def main():
         print("\n".join(f"{name:12} {text}" for name, text, *_ in PHASES))
         return 0
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        signal.signal(number, end_by_signal)
     shell.LOGS.mkdir(parents=True, exist_ok=True)
     with open(shell.LOGS / "lock", "a+", encoding="utf-8") as lock:
         if not take(lock):
             print("check: another ./check runs in this tree; not started", file=sys.stderr)
             return 3
         return report(*run_phases(options))
+
+
+def end_by_signal(number, _):
+    shell.end_all()
+    sys.stdout.flush()
+    os._exit(128 + number)
 
 
 def parse_arguments():
@@ -114,50 +120,51 @@ def unit(log, options):
     return builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
 
 
-def pytest(folder, log, options, timeout):
+def pytest(folder, log, timeout, repeat=1):
     """Every test of a folder; what is not there yet is said to be missing."""
     outcome = results.Results()
     if not any((shell.ROOT / folder).rglob("test_*.py")):
         outcome.add(folder, results.SKIPPED, "this folder has no test yet")
         return outcome
-    junit = log.with_suffix(".xml")
-    junit.unlink(missing_ok=True)
-    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
-               "--junitxml", junit, folder]
-    env = shell.environment(GEMEL_BUILD=builds.folder("release"),
-                            GEMEL_LONG="1" if options.mode == LONG else "")
-    status = shell.run(command, log, env, timeout=timeout)
-    results.read_junit(junit, outcome)
-    if status not in (0, 5) and not outcome.of(results.FAILED):
-        outcome.add(f"{folder}.pytest", results.FAILED, shell.tail(log))
+    env = shell.environment(GEMEL_BUILD=builds.folder("release"))
+    for turn in range(1, repeat + 1):
+        junit = log.with_suffix(f".{turn}.xml")
+        junit.unlink(missing_ok=True)
+        command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
+                   "--junitxml", junit, folder]
+        status = shell.run(command, log, env, timeout=timeout)
+        failed = len(outcome.of(results.FAILED))
+        results.read_junit(junit, outcome)
+        if status not in (0, 5) and len(outcome.of(results.FAILED)) == failed:
+            outcome.add(f"{folder}.pytest", results.FAILED, shell.tail(log))
     return outcome
 
 
-def style(log, options):
-    return pytest("tests/style", log, options, timeout=600)
+def style(log, _):
+    return pytest("tests/style", log, timeout=900)
 
 
 def integration(log, options):
-    return pytest("tests/integration", log, options, timeout=900)
+    return pytest("tests/integration", log, timeout=900, repeat=5 if options.mode == LONG else 1)
 
 
 def kvmhost(log, options):
-    return pytest("tests/kvmhost", log, options, timeout=900)
+    return pytest("tests/kvmhost", log, timeout=1200, repeat=5 if options.mode == LONG else 1)
 
 
 def os_guests(log, options):
-    return pytest("tests/os", log, options, timeout=4 * 3600 if options.mode == LONG else 1500)
+    return pytest("tests/os", log, timeout=2400, repeat=10 if options.mode == LONG else 1)
 
 
 def asan(log, options):
-    outcome = builds.build("asan", log, under=["tests/unit", "tests/fuzz"])
+    outcome = builds.build("asan", log, under=["tests/unit", "tests/guests", "tests/fuzz"])
     if not outcome.of(results.FAILED):
         outcome.extend(builds.unit_tests("asan", log, repeat=5 if options.mode == LONG else 1))
     return outcome
 
 
 def tsan(log, options):
-    outcome = builds.build("tsan", log, under=["tests/unit"])
+    outcome = builds.build("tsan", log, under=["tests/unit", "tests/guests"])
     if not outcome.of(results.FAILED):
         outcome.extend(builds.unit_tests("tsan", log, repeat=20 if options.mode == LONG else 1))
     return outcome

@@ -1,9 +1,11 @@
 """Where things are, and running commands with their output in a log file."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,6 +32,30 @@ def environment(**more):
     return env | {name: str(value) for name, value in more.items()}
 
 
+_running, _running_lock = set(), threading.Lock()
+
+
+def end_all():
+    """Ends every command that run() has running. For a signal handler: it takes no lock."""
+    groups = [process.pid for process in tuple(_running)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+        end = time.monotonic() + 20
+        while any(map(_alive, groups)) and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def _alive(pid):
+    """Whether the process runs; one that is over and not yet waited for does not."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def run(argv, log, env=None, cwd=ROOT, timeout=None):
     """The exit status of argv, all its output appended to the file `log`; 124 at the timeout.
 
@@ -43,6 +69,8 @@ def run(argv, log, env=None, cwd=ROOT, timeout=None):
         process = subprocess.Popen(
             list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, env=env or environment(), cwd=cwd, start_new_session=True)
+        with _running_lock:
+            _running.add(process)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -50,6 +78,8 @@ def run(argv, log, env=None, cwd=ROOT, timeout=None):
             return 124
         finally:
             _end_group(process)
+            with _running_lock:
+                _running.discard(process)
 
 
 def _end_group(process):

@@ -51,8 +51,10 @@ def test_no_merge_conflict_left():
 
 
 def test_source_line_is_not_long():
+    # A line that begins with a quote is a piece of text, which may not be breakable.
     long = [f"{file}:{number}" for file in text_files() if file.suffix in (".h", ".cc", ".py")
-            for number, line in enumerate(tree.text(file).split("\n"), 1) if len(line) > MAX_COLUMNS]
+            for number, line in enumerate(tree.text(file).split("\n"), 1)
+            if len(line) > MAX_COLUMNS and not line.lstrip().startswith('"')]
     assert not long, long
 
 

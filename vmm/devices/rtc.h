@@ -5,8 +5,9 @@
 // this run of the machine. Alarm, update-ended and periodic interrupts come from a timer on the main
 // loop: the clock's seconds are the host's seconds.
 //
-// Not implemented: alarm and update-ended flags while their interrupts are off, daylight saving (register B bit 0 is kept), square wave, divider chain (register A
-// reads as written), NVRAM that outlives the machine.
+// Not implemented: alarm and update-ended flags while their interrupts are off, daylight saving
+// (register B bit 0 is kept), square wave, divider chain (register A reads as written), NVRAM that
+// outlives the machine.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,0 +1,117 @@
+"""One emulated KVM host for all tests of this folder, and gemel run in it as a user would type it."""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "tests/kvmhost")]
+# The paths above must be there first.
+import initramfs  # noqa: E402  pylint: disable=wrong-import-position
+import kvmhost  # noqa: E402  pylint: disable=wrong-import-position
+
+BUILD = pathlib.Path(os.environ.get("GEMEL_BUILD") or ROOT / "build/release")
+GEMEL = BUILD / "cli/gemel"
+VMM = BUILD / "vmm/process/gemel-vmm"
+# Many times what a quiet machine needs: a test that fails by time says nothing about Gemel.
+TIMEOUT = 300
+
+
+@dataclasses.dataclass
+class Ended:
+    """A gemel run that has ended."""
+
+    status: int
+    console: str  # the guest's serial output
+    log: str      # what gemel and gemel-vmm said
+
+    def says(self, text):
+        """Whether /init of our initramfs printed this line."""
+        return re.search(rf"guest: .*{text}", self.console) is not None
+
+    def __str__(self):
+        return f"status {self.status}\n{self.log}\n{self.console[-6000:]}"
+
+
+@pytest.fixture(scope="session", name="debian")
+def debian_folder():
+    """disk.img, vmlinuz, initrd.img and modules/ of a Debian 12 guest."""
+    done = subprocess.run([HERE / "make_debian_disk"], check=True, stdout=subprocess.PIPE)
+    return pathlib.Path(done.stdout.decode().strip())
+
+
+@pytest.fixture(scope="session", name="images")
+def images_folder(debian, tmp_path_factory):
+    """The tiny initramfs, beside which tests may put files for the host to see."""
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "tiny.cpio").write_bytes(initramfs.build(debian / "modules"))
+    return folder
+
+
+@pytest.fixture(scope="session", name="host")
+def emulated_host():
+    """Has room for a guest of 6 GiB, of which it touches little; /disk takes images."""
+    if not (GEMEL.exists() and VMM.exists()):
+        pytest.skip(f"{GEMEL} or {VMM} is not there")
+    with kvmhost.Lab(memory="8G", disk="6G") as lab:
+        yield lab.hosts[0]
+
+
+class Runner:
+    """gemel run in the emulated host."""
+
+    def __init__(self, host, debian, images):
+        self.host, self.debian, self.images = host, debian, images
+        self._numbers = itertools.count()
+
+    def __call__(self, *arguments, steps=(), timeout=TIMEOUT):
+        """gemel run ARGUMENTS, with somebody at its console who does the steps."""
+        on = [word for step in steps for word in ("--on", step)]
+        done = self.host.run([HERE / "drive", "--timeout", str(timeout), *on, "--", GEMEL, "run",
+                              *map(str, arguments)], cwd=str(ROOT), timeout=timeout + 60)
+        return Ended(done.returncode, done.stdout.decode(errors="replace"),
+                     done.stderr.decode(errors="replace"))
+
+    def tiny(self, do, *arguments, cmdline="", **options):
+        """The stock kernel with our initramfs, which does `do`."""
+        return self("--kernel", self.debian / "vmlinuz", "--initrd", self.images / "tiny.cpio",
+                    "--cmdline", f"console=ttyS0 quiet panic=-1 do={do} {cmdline}".strip(),
+                    *arguments, **options)
+
+    def stock(self, disk, *arguments, **options):
+        """Debian as installed."""
+        return self("--kernel", self.debian / "vmlinuz", "--initrd", self.debian / "initrd.img",
+                    "--cmdline", "console=ttyS0 root=/dev/vda", "--disk", f"path={disk}",
+                    "--memory", "512M", *arguments, **options)
+
+    def in_host(self, *command):
+        """The output of a command in the host, which must succeed."""
+        done = self.host.run(list(map(str, command)), cwd="/", timeout=TIMEOUT)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout.decode(errors="replace")
+
+    def new_disk(self, content=b"", size="8M"):
+        """A fresh image on the host's own disk, beginning with `content`."""
+        path = f"/disk/test{next(self._numbers)}.img"
+        source = self.images / "content"
+        source.write_bytes(content)
+        self.in_host("cp", source, path)
+        self.in_host("truncate", "-s", size, path)
+        return path
+
+    def debian_copy(self):
+        path = f"/disk/debian{next(self._numbers)}.img"
+        self.in_host("cp", "--sparse=always", self.debian / "disk.img", path)
+        return path
+
+
+@pytest.fixture(name="run", scope="session")
+def runner(host, debian, images):
+    return Runner(host, debian, images)
