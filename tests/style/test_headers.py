@@ -7,7 +7,7 @@ import subprocess
 
 import tree
 
-FLAGS = ("-std=c++2b", "-DFMT_HEADER_ONLY", "-D_FILE_OFFSET_BITS=64", "-O0", "-w",
+FLAGS = ("-std=c++2b", "-D_FILE_OFFSET_BITS=64", "-O0", "-w",
          "-iquote", ".", "-iquote", str(tree.BUILD))
 
 
