@@ -93,6 +93,7 @@ class Blk final : public VirtioDevice, public Worker::Client {
   // The worker's thread's alone.
   BlkLimits limits_;
   std::vector<Queue> queues_;  // by queue number; those that the driver left off are empty
+  bool watched_ = false;       // completions reach us; without that nothing is started
   bool queued_ = false;        // the backend has requests that were not submitted
   Gate gate_;
 
@@ -188,8 +189,10 @@ void Blk::OnStart(Activation& activation) {
   gate_.Open();
   const Status watched = worker_->loop().Watch(backend_->completion_fd(), EPOLLIN,
                                                [this](std::uint32_t) { OnCompletion(); });
-  // The loop's own limits are those of our process: as fatal as an eventfd that cannot be had.
-  CHECK(watched.has_value());
+  watched_ = watched.has_value();
+  if (watched_) return;
+  LOG(kError, name_, "completions cannot be watched: {}", watched.error().message);
+  activation.needs_reset();
 }
 
 void Blk::OnStop(std::function<void()> stopped) {
@@ -200,7 +203,9 @@ void Blk::OnStop(std::function<void()> stopped) {
   });
 }
 
-void Blk::OnKick(ActiveQueue& active) { Pump(queues_[active.index]); }
+void Blk::OnKick(ActiveQueue& active) {
+  if (watched_) Pump(queues_[active.index]);
+}
 
 void Blk::OnCompletion() {
   const std::size_t completions = Reap();
