@@ -3,21 +3,23 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <thread>
 
 namespace gemel::block {
 
-Status LockImage(int fd, bool read_only) {
+Status LockImage(int fd, bool read_only, std::chrono::milliseconds patience) {
   struct flock whole{};  // from 0, length 0: to the end, wherever it moves
   whole.l_type = static_cast<short>(read_only ? F_RDLCK : F_WRLCK);
   whole.l_whence = SEEK_SET;
-  int result = -1;
-  do {
-    result = fcntl(fd, F_OFD_SETLK, &whole);
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return {};
-  if (errno == EAGAIN || errno == EACCES)
-    return FailedPrecondition("in use by another process (a VM?)");
-  return ErrnoError(errno, "cannot be locked");
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EACCES) return ErrnoError(errno, "cannot be locked");
+    if (std::chrono::steady_clock::now() >= deadline)
+      return FailedPrecondition("in use by another process (a VM?)");
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return {};
 }
 
 }  // namespace gemel::block

@@ -1,5 +1,7 @@
 // Keeps two processes of one host off the same disk.
 #pragma once
+#include <chrono>
+
 #include "base/result.h"
 
 namespace gemel::block {
@@ -10,6 +12,7 @@ namespace gemel::block {
 // does not reach other hosts. QEMU's image locks and these exclude each other where either side
 // writes first. kFailedPrecondition "in use by another process (a VM?)" if it is taken. The caller
 // adds the path.
-Status LockImage(int fd, bool read_only);
+Status LockImage(int fd, bool read_only,
+                 std::chrono::milliseconds patience = std::chrono::seconds(1));
 
 }  // namespace gemel::block

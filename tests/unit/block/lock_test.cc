@@ -2,16 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include "block/raw.h"
 #include "tests/unit/block/scratch_file.h"
 
 namespace gemel::block {
 namespace {
 
+constexpr std::chrono::milliseconds kNow{0};
+
 TEST(LockImageTest, SecondWriter_IsRefused) {
   const UniqueFd file = ScratchFile(".", 4096);
   const UniqueFd other = Reopen(file, O_RDWR);
   ASSERT_TRUE(LockImage(file.get(), false));
-  const Status locked = LockImage(other.get(), false);
+  const Status locked = LockImage(other.get(), false, kNow);
   ASSERT_FALSE(locked);
   EXPECT_EQ(locked.error().code, Code::kFailedPrecondition);
   EXPECT_EQ(locked.error().message, "in use by another process (a VM?)");
@@ -21,7 +24,7 @@ TEST(LockImageTest, ReaderBesideWriter_IsRefused) {
   const UniqueFd file = ScratchFile(".", 4096);
   const UniqueFd other = Reopen(file, O_RDONLY);
   ASSERT_TRUE(LockImage(file.get(), false));
-  EXPECT_FALSE(LockImage(other.get(), true));
+  EXPECT_FALSE(LockImage(other.get(), true, kNow));
 }
 
 TEST(LockImageTest, TwoReaders_Share) {
@@ -39,7 +42,7 @@ TEST(LockImageTest, DuplicatedDescriptor_KeepsTheLock) {
   ASSERT_TRUE(LockImage(first.get(), false));
   const UniqueFd passed(dup(first.get()));
   first.Reset();
-  EXPECT_FALSE(LockImage(other.get(), false));
+  EXPECT_FALSE(LockImage(other.get(), false, kNow));
 }
 
 TEST(LockImageTest, LastDescriptorClosed_Unlocks) {
@@ -48,6 +51,20 @@ TEST(LockImageTest, LastDescriptorClosed_Unlocks) {
   ASSERT_TRUE(LockImage(first.get(), false));
   first.Reset();
   EXPECT_TRUE(LockImage(file.get(), false));
+}
+
+// The kernel takes a ring down, and with it the last reference to the file, after its owner has
+// gone.
+TEST(LockImageTest, BackendWithARingJustGone_IsWaitedFor) {
+  const UniqueFd file = ScratchFile(".", 4096);
+  const UniqueFd other = Reopen(file, O_RDWR);
+  RawOptions options;
+  options.fd = Reopen(file, O_RDWR);
+  ASSERT_TRUE(LockImage(options.fd.get(), false));
+  auto backend = OpenRaw(std::move(options));
+  ASSERT_TRUE(backend);
+  backend->reset();
+  EXPECT_TRUE(LockImage(other.get(), false, std::chrono::seconds(20)));
 }
 
 }  // namespace
