@@ -54,6 +54,12 @@ TEST_F(PowerManagementTest, Status_WrittenOne_IsClearedAndTheNextPressInterrupts
   EXPECT_EQ(sci_.count(), 2);
 }
 
+// ACPICA writes it and logs an error unless it reads back.
+TEST_F(PowerManagementTest, GlobalLockEnable_ReadsBack) {
+  Write16(2, 1 << 5);
+  EXPECT_EQ(Read16(2), 1 << 5);
+}
+
 TEST_F(PowerManagementTest, Control_ReadsSciEnabled) { EXPECT_EQ(Read16(4), 1u); }
 
 TEST_F(PowerManagementTest, SleepEnableWithS5_PowersOff) {
