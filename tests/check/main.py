@@ -6,6 +6,7 @@ A phase is a function that returns Results; what it prints goes to build/check/<
 import argparse
 import fcntl
 import os
+import resource
 import signal
 import sys
 import time
@@ -63,7 +64,7 @@ def take(lock):
 
 
 def run_phases(options):
-    """All results, and (phase, seconds, results) of each that ran."""
+    """All results, and (phase, seconds, processor seconds, results) of each that ran."""
     everything, table = results.Results(), []
     for name, text, in_quick, function in PHASES:
         if options.only and name not in options.only:
@@ -73,14 +74,20 @@ def run_phases(options):
             everything.add(name, results.SKIPPED, f"left out by --quick: {text}")
             continue
         print(f"== {name}: {text}", flush=True)
-        started = time.monotonic()
+        started, cpu = time.monotonic(), cpu_seconds()
         outcome = run_phase(name, function, options)
-        table.append((name, time.monotonic() - started, outcome))
+        table.append((name, time.monotonic() - started, cpu_seconds() - cpu, outcome))
         everything.extend(outcome)
         print(f"   {table[-1][1]:.0f} s: {outcome.line()}", flush=True)
         for case in outcome.of(results.FAILED):
             print(f"FAILED {case.name}\n{case.detail}\n", flush=True)
     return everything, table
+
+
+def cpu_seconds():
+    """Processor time of all that we waited for: what a phase costs on a machine that is busy."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run_phase(name, function, options):
@@ -96,9 +103,10 @@ def run_phase(name, function, options):
 
 def report(everything, table):
     """Prints the tables and the last line; the exit status."""
-    print("\n" + "\n".join(f"{name:12} {seconds:6.0f} s   {outcome.line()}"
-                           for name, seconds, outcome in table))
-    print(f"{'all':12} {sum(row[1] for row in table):6.0f} s")
+    print("\nphase        seconds  of processor")
+    for name, seconds, cpu, outcome in table:
+        print(f"{name:12} {seconds:7.0f} {cpu:13.0f}   {outcome.line()}")
+    print(f"{'all':12} {sum(row[1] for row in table):7.0f} {sum(row[2] for row in table):13.0f}")
     for case in everything.of(results.SKIPPED):
         print(f"SKIPPED {case.name}: {case.detail}")
     failed = everything.of(results.FAILED)
