@@ -31,7 +31,14 @@ bool WriteToStdout(std::span<const std::byte> bytes) {
   return true;
 }
 
-void CopyToStdout(int pipe, const std::function<void()>& lost) {
+}  // namespace
+
+void ConsoleOutput::Shared::Tell(const std::function<void()>& task) {
+  const MutexLock lock(mutex);
+  if (loop != nullptr) loop->Post(task);
+}
+
+void ConsoleOutput::Copy(Shared& shared, int pipe, const std::function<void()>& lost) {
   char block[kBlock];
   bool writable = true;
   while (true) {
@@ -40,26 +47,32 @@ void CopyToStdout(int pipe, const std::function<void()>& lost) {
     if (n <= 0) return;
     if (!writable) continue;
     writable = WriteToStdout(std::as_bytes(std::span(block, static_cast<std::size_t>(n))));
-    if (!writable) lost();
+    if (!writable) shared.Tell(lost);
   }
 }
 
-}  // namespace
-
 ConsoleOutput::ConsoleOutput(UniqueFd pipe, EventLoop* loop, std::function<void()> done,
                              std::function<void()> lost)
-    : finished_(std::make_shared<std::atomic<bool>>(false)) {
-  thread_ = StartThread("console", [finished = finished_, loop, pipe = pipe.Release(),
-                                    done = std::move(done), lost = std::move(lost)] {
+    : shared_(std::make_shared<Shared>()) {
+  {
+    const MutexLock lock(shared_->mutex);
+    shared_->loop = loop;
+  }
+  thread_ = StartThread("console", [shared = shared_, pipe = pipe.Release(), done = std::move(done),
+                                    lost = std::move(lost)] {
     const UniqueFd owner(pipe);
-    CopyToStdout(pipe, [&] { loop->Post(lost); });
-    loop->Post(done);
-    finished->store(true);
+    Copy(*shared, pipe, lost);
+    shared->Tell(done);
+    shared->finished = true;
   });
 }
 
 ConsoleOutput::~ConsoleOutput() {
-  if (finished_->load())
+  {
+    const MutexLock lock(shared_->mutex);
+    shared_->loop = nullptr;
+  }
+  if (shared_->finished)
     thread_.join();
   else
     thread_.detach();

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/event_loop.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "cli/escape_menu.h"
 #include "cli/terminal.h"
@@ -30,8 +31,17 @@ class ConsoleOutput {
   ~ConsoleOutput();
 
  private:
+  // What outlives this object if the thread has to be left alone.
+  struct Shared {
+    Mutex mutex;
+    EventLoop* loop GUARDED_BY(mutex) = nullptr;  // null: nobody is to be told any more
+    std::atomic<bool> finished = false;
+    void Tell(const std::function<void()>& task) EXCLUDES(mutex);
+  };
+  static void Copy(Shared& shared, int pipe, const std::function<void()>& lost);
+
+  std::shared_ptr<Shared> shared_;
   std::thread thread_;
-  std::shared_ptr<std::atomic<bool>> finished_;
 };
 
 // Input, on the loop's thread.

@@ -1,5 +1,6 @@
 // gemel: the command line. Small and without gRPC; verbs that need the daemon will exec
 // gemel-client.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -34,6 +35,12 @@ gemel COMMAND --help says more. Exit status: 0 done, 1 failed, 2 wrong input.
 )";
 
 using Words = std::vector<std::string>;
+
+// A caller may have closed some of 0, 1 and 2; what we open must not take their places.
+void OpenStandardFds() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+}
 
 int ShowText(const std::string& text) {
   return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? kFailed : kDone;
@@ -77,6 +84,7 @@ int Dispatch(const Words& words) {
 }  // namespace gemel::cli
 
 int main(int argc, char** argv) {
+  gemel::cli::OpenStandardFds();
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   const int status = gemel::cli::Dispatch(words);
   std::fflush(stdout);

@@ -83,8 +83,7 @@ Result<UniqueFd> OpenKvm() {
   return std::unexpected(WithHint(Problem("kvm", "/dev/kvm", error).error(), hint));
 }
 
-// ---- serial
-// --------------------------------------------------------------------------------------
+// ---- serial -------------------------------------------------------------------------------------
 
 Result<UniqueFd> Duplicate(const UniqueFd& fd) {
   UniqueFd copy(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -127,7 +126,7 @@ Status OpenPty(RunFiles& files) {
 // An older file is emptied only when the machine has been built. A FIFO or a device (/dev/ttyS0) is
 // as good as a file, and is not waited for.
 Status OpenSerialFile(const std::string& path, RunFiles& files) {
-  constexpr int kFlags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   UniqueFd fd(open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0666));
   if (fd) {
     files.serial_file = CreatedFile(path);

@@ -18,13 +18,18 @@ namespace {
 
 constexpr int kSendTimeoutMs = 5000;
 constexpr std::int64_t kPowerOffGraceMs = 5000;  // from "power off" to SIGKILL
+constexpr std::int64_t kExitGraceMs = 30'000;    // from the end of the conversation to SIGKILL
 constexpr std::int64_t kForegroundCheckMs = 300;
 
+// Without those that our parent has us ignore (nohup; a shell's background jobs).
 sigset_t RunSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT})
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT}) {
+    struct sigaction now {};
+    if (sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) continue;
     sigaddset(&set, number);
+  }
   return set;
 }
 
@@ -78,8 +83,7 @@ Status RunSession::Begin() {
   if (options_.timeout_ms)
     RETURN_IF_ERROR(timeout_.Start(loop_.get(), *options_.timeout_ms, [this] { OnTimeout(); }));
   files_.request.log_level = options_.log_level;
-  // The request takes our copies of the descriptors with it: what is locked is the VM's from here
-  // on.
+  // Our copies of the descriptors end with the request: what is locked is the VM's from here on.
   configure_id_ = Request(std::exchange(files_.request, {}));
   return {};
 }
@@ -100,8 +104,7 @@ std::uint64_t RunSession::Request(ControlRequestBody body) {
   return id;
 }
 
-// ---- what gemel-vmm says
-// -------------------------------------------------------------------------
+// ---- what gemel-vmm says ------------------------------------------------------------------------
 
 void RunSession::OnControl() {
   while (channel_) {
@@ -112,8 +115,7 @@ void RunSession::OnControl() {
       loop_->Unwatch(channel_->fd());
       channel_.reset();
       // It should end by itself now; it must.
-      if (vmm_.alive())
-        (void)kill_timer_.Start(loop_.get(), kPowerOffGraceMs, [this] { vmm_.Kill(); });
+      if (vmm_.alive()) (void)kill_timer_.Start(loop_.get(), kExitGraceMs, [this] { vmm_.Kill(); });
       return;
     }
     const Result<FromVmm> said = DecodeFromVmm(std::move(received->message));
@@ -198,8 +200,7 @@ void RunSession::OnCrashed(const CrashedEvent& event) {
   if (!outcome_) outcome_ = kFailed;
 }
 
-// ---- what the user wants
-// -------------------------------------------------------------------------
+// ---- what the user wants ------------------------------------------------------------------------
 
 void RunSession::OnSignals() {
   signalfd_siginfo info{};
@@ -245,7 +246,7 @@ void RunSession::PowerOffNow(std::string_view why) {
 }
 
 void RunSession::OnTimeout() {
-  if (!vmm_.alive()) return;
+  if (!vmm_.alive() || outcome_) return;
   outcome_ = kTimedOut;
   if (phase_ == Phase::kConfiguring || phase_ == Phase::kStarting) return vmm_.Kill();
   PowerOffNow("timeout");
@@ -272,8 +273,7 @@ void RunSession::OnMenu(EscapeMenu::Action action) {
   }
 }
 
-// ---- the terminal
-// --------------------------------------------------------------------------------
+// ---- the terminal -------------------------------------------------------------------------------
 
 void RunSession::OnSuspend() {
   if (input_) input_->Suspend();
@@ -295,8 +295,7 @@ void RunSession::TakeTerminal() {
   input_->Resume();
 }
 
-// ---- the end
-// -------------------------------------------------------------------------------------
+// ---- the end ------------------------------------------------------------------------------------
 
 void RunSession::OnVmmExit() {
   OnControl();  // what it said last
@@ -304,15 +303,16 @@ void RunSession::OnVmmExit() {
   const pid_t pid = vmm_.pid();
   const ExitState exit = vmm_.Reap();
   if (input_) input_->Suspend();
-  if (!outcome_) outcome_ = StatusOf(pid, exit);
+  // A VMM that fails after the guest has powered off has failed all the same.
+  const bool clean = exit.signal == 0 && exit.status == 0;
+  if (!outcome_ || (*outcome_ == kDone && !clean)) outcome_ = StatusOf(pid, exit);
   EndIfDone();
 }
 
 int RunSession::StatusOf(pid_t pid, const ExitState& exit) const {
   if (exit.signal != 0) {
     PrintError({Code::kInternal,
-                fmt::format("{}: gemel-vmm (process {}) was killed by signal {} "
-                            "({})",
+                fmt::format("{}: gemel-vmm (process {}) was killed by signal {} ({})",
                             options_.config.name, pid, exit.signal, strsignal(exit.signal))});
   } else {
     PrintError({Code::kInternal,

@@ -60,13 +60,14 @@ void Terminal::EnterRaw() {
   termios raw = original_;
   cfmakeraw(&raw);
   raw.c_oflag = original_.c_oflag;
-  raw_ = tcsetattr(fd_, TCSADRAIN, &raw) == 0;
+  // Never TCSADRAIN: to wait for output that nobody reads would be to wait for ever.
+  raw_ = tcsetattr(fd_, TCSANOW, &raw) == 0;
 }
 
 void Terminal::Restore() {
   if (!raw_) return;
   raw_ = false;
-  if (in_foreground()) tcsetattr(fd_, TCSADRAIN, &original_);
+  if (in_foreground()) tcsetattr(fd_, TCSANOW, &original_);
 }
 
 Terminal::~Terminal() {

@@ -7,6 +7,7 @@ FAKE_VMM is a comma-separated list of words:
   flood=N            writes N lines of 64 bytes
   echo               sends the serial input back until "exit\\n" arrives
   off                powers off once everything is written
+  then-die=SIGNAL    kills itself after it has powered off
   crash              says that it crashed, status 1
   die=SIGNAL         kills itself
   hang               answers nothing after Start
@@ -120,6 +121,8 @@ class FakeVmm:
 
     def off(self):
         self.event(3)
+        if "then-die" in self.wish:
+            os.kill(os.getpid(), getattr(signal, self.wish["then-die"]))
         sys.exit(0)
 
     def handle(self, fields, fds):

@@ -31,6 +31,18 @@ def wait_for(condition, what):
         time.sleep(0.01)
 
 
+def default_signals():
+    """The caller of the tests may be a background job, whose SIGINT is ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def become_foreground():
+    default_signals()
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Run:
     """What every test of `gemel run` needs around it."""
 
@@ -51,6 +63,7 @@ class Run:
             command += ["--kernel", str(self.kernel)]
         for stream in ("stdin", "stdout", "stderr"):
             streams.setdefault(stream, subprocess.DEVNULL if stream == "stdin" else subprocess.PIPE)
+        streams.setdefault("preexec_fn", default_signals)
         process = subprocess.Popen([*command, *arguments], env=self.environment(wish),
                                    cwd=self.folder, **streams)
         self.started.append(process)
@@ -239,6 +252,32 @@ def test_missing_vmm_is_one_line(run):
 
 
 @needs_kvm
+def test_vmm_that_dies_after_power_off_is_status_1(run):
+    status, _, err = run.run(wish="off,then-die=SIGABRT")
+    assert status == 1 and "killed by signal 6" in err
+
+
+@needs_kvm
+def test_reader_that_never_reads_does_not_keep_a_signal_waiting(run):
+    process = run.start(wish="flood=3000,off")
+    wait_for(lambda: "Start" in run.requests(), "the guest")
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    wait_for(lambda: not pathlib.Path(f"/proc/{children[0]}").exists(), "the VMM to be reaped")
+    process.terminate()
+    assert process.wait(timeout=DEADLINE) == 1
+
+
+@needs_kvm
+def test_closed_standard_descriptors_do_no_harm(run):
+    done = subprocess.run(["/bin/sh", "-c", '"$0" run --kernel "$1" <&-', GEMEL, run.kernel],
+                          env=run.environment("print=hello,off"), capture_output=True, text=True,
+                          check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello", "")
+
+
+@needs_kvm
 def test_other_protocol_version_refused(run):
     status, _, err = run.run(wish="version=9")
     assert status == 1 and "version 9" in err and err.count("\n") == 1
@@ -368,6 +407,18 @@ def test_signal_is_the_power_button(run, number):
 
 
 @needs_kvm
+def test_ignored_hangup_stays_ignored(run):
+    def nohup():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = run.start(preexec_fn=nohup)
+    run.until_running()
+    process.send_signal(signal.SIGHUP)
+    process.terminate()
+    assert process.wait(timeout=DEADLINE) == 0
+    assert process.stderr.read().count(b"power button") == 1
+
+
+@needs_kvm
 def test_second_signal_is_off(run):
     process = run.start(wish="ignore-button")
     run.until_running()
@@ -413,10 +464,6 @@ class TerminalRun:
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.seen = b""
-
-        def become_foreground():
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = run.start(*arguments, wish=wish, stdin=slave, stdout=slave, stderr=slave,
                                  preexec_fn=become_foreground)
@@ -517,10 +564,6 @@ def test_menu_is_heard_while_the_guest_reads_nothing(terminal):
 def test_terminal_restored_whatever_ends_the_vmm(run, wish):
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
-
-    def become_foreground():
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     process = run.start(wish=wish, stdin=slave, stdout=slave, stderr=slave,
                         preexec_fn=become_foreground)
     process.wait(timeout=DEADLINE)
@@ -584,10 +627,6 @@ def test_background_job_takes_the_terminal_only_in_the_foreground(run):
               "sys.stdin.readline()\n"
               "os.tcsetpgrp(0, job.pid)\n"
               "job.wait()\n")
-
-    def become_foreground():
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     shell = subprocess.Popen(
         ["/usr/bin/python3", "-c", script, str(GEMEL), "run", "--kernel", str(run.kernel)],
         env=run.environment("echo"), stdin=slave, stdout=subprocess.DEVNULL,

@@ -20,8 +20,7 @@ ControlMessage Finish(const google::protobuf::MessageLite& message) {
   return out;
 }
 
-// ---- requests: descriptors
-// -----------------------------------------------------------------------
+// ---- requests: descriptors ----------------------------------------------------------------------
 
 // Moves descriptors into a message and gives back what stands for them in it.
 class FdCollector {
@@ -138,8 +137,7 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
   return MakeError(Code::kUnimplemented, "control: a request that this gemel-vmm does not know");
 }
 
-// ---- replies and events
-// --------------------------------------------------------------------------
+// ---- replies and events -------------------------------------------------------------------------
 
 static_assert(static_cast<int>(LogLevel::kError) + 1 == internal::LOG_LEVEL_ERROR);
 static_assert(static_cast<int>(VmState::kStopped) + 1 == internal::VM_STATE_STOPPED);
@@ -287,12 +285,13 @@ Result<FromVmm> DecodeFromVmm(ControlMessage message) {
     return InvalidArgument("control: {} bytes that are neither reply nor event",
                            message.payload.size());
   if (!message.fds.empty()) return InvalidArgument("control: a descriptor that nothing uses");
+  // In place: g++ 12 takes the moves of a temporary variant for uses of what is not initialized.
   if (in.has_reply()) {
     ASSIGN_OR_RETURN(ControlReply reply, ReplyFromProto(in.reply()));
-    return FromVmm(std::move(reply));
+    return Result<FromVmm>(std::in_place, std::in_place_type<ControlReply>, std::move(reply));
   }
-  if (in.has_event()) return FromVmm(EventFromProto(in.event()));
-  return FromVmm(ControlEvent(UnknownEvent{}));
+  return Result<FromVmm>(std::in_place, std::in_place_type<ControlEvent>,
+                         EventFromProto(in.event()));  // no event: an unknown one
 }
 
 }  // namespace gemel
