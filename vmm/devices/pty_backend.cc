@@ -29,9 +29,10 @@ Status MakeRaw(int fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<PtyBackend>> PtyBackend::Create(EventLoop* loop) {
-  UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  if (!master) return ErrnoError(errno, "/dev/ptmx");
+Result<std::unique_ptr<PtyBackend>> PtyBackend::Create(EventLoop* loop, UniqueFd master) {
+  const int flags = fcntl(master.get(), F_GETFL);
+  if (flags < 0 || fcntl(master.get(), F_SETFL, flags | O_NONBLOCK) != 0)
+    return ErrnoError(errno, "make a pty non-blocking");
   char path[64];
   if (unlockpt(master.get()) != 0 || ptsname_r(master.get(), path, sizeof path) != 0)
     return ErrnoError(errno, "make a pty");

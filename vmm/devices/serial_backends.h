@@ -43,7 +43,8 @@ class FdBackend final : public SerialBackend {
 // output is dropped; who opens it sees what comes from then on. In raw mode.
 class PtyBackend final : public SerialBackend {
  public:
-  static Result<std::unique_ptr<PtyBackend>> Create(EventLoop* loop);
+  // Takes over the master's end (posix_openpt).
+  static Result<std::unique_ptr<PtyBackend>> Create(EventLoop* loop, UniqueFd master);
   ~PtyBackend() override;
 
   // "/dev/pts/7".

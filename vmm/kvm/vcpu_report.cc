@@ -117,4 +117,10 @@ std::string Vcpu::DumpRegisters() const {
          CodeText(fd_.get(), memory_, sregs.cs.base + regs.rip);
 }
 
+bool Vcpu::HasUserThreadPointer() const {
+  kvm_sregs sregs{};
+  if (Ioctl(fd_.get(), KVM_GET_SREGS, &sregs) < 0) return false;
+  return sregs.fs.base != 0 && sregs.fs.base >> 63 == 0;
+}
+
 }  // namespace gemel::kvm

@@ -153,6 +153,7 @@ VcpuThread::State VcpuThread::Running() {
   for (;;) {
     const Exit exit = vcpu_->RunOnce(*environment_.ports, *environment_.memory);
     Count(exit);
+    LookForUserSpace();
     switch (exit) {
       case Exit::kPortRead:
       case Exit::kPortWrite:
@@ -204,6 +205,14 @@ void VcpuThread::Report(Exit exit) {
     default:
       events.OnFailure(id_, vcpu_->FailureReason(), vcpu_->DumpRegisters());
   }
+}
+
+// A system call each sixteenth exit, and none any more once the guest is up.
+void VcpuThread::LookForUserSpace() {
+  if (user_space_seen_.load(std::memory_order_relaxed) || until_look_-- > 0) return;
+  constexpr std::uint32_t kExitsBetweenLooks = 15;
+  until_look_ = kExitsBetweenLooks;
+  if (vcpu_->HasUserThreadPointer()) user_space_seen_.store(true, std::memory_order_relaxed);
 }
 
 // One writer: no locked instruction needed.

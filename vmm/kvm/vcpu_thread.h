@@ -69,6 +69,12 @@ class VcpuThread {
   // kFailedPrecondition if the vCPU is not paused.
   Status RunPaused(std::function<Status(Vcpu&)> task) EXCLUDES(mutex_);
 
+  // Whether a user program was seen on this vCPU since it last began: a sample of its exits, so that a
+  // short life may go unseen. docs/decisions/001-what-a-triple-fault-means.md. Any thread.
+  bool user_space_seen() const { return user_space_seen_.load(std::memory_order_relaxed); }
+  // The machine begins anew.
+  void ForgetUserSpace() { user_space_seen_.store(false, std::memory_order_relaxed); }
+
   // How often each kind of exit came; how `gemel` shows what a guest does. Any thread, any time.
   std::array<std::uint64_t, kExitKinds> exit_counts() const;
 
@@ -89,11 +95,15 @@ class VcpuThread {
   void Want(State state) REQUIRES(mutex_);
   void Report(Exit exit);
   void Count(Exit exit);
+  void LookForUserSpace();
 
   const std::uint32_t id_;
   const std::unique_ptr<Vcpu> vcpu_;  // the thread's, but for RequestExit
   const VcpuEnvironment environment_;
   std::array<std::atomic<std::uint64_t>, kExitKinds> exits_{};
+
+  std::atomic<bool> user_space_seen_{false};
+  std::uint32_t until_look_ = 0;  // exits; the thread's own
 
   Mutex mutex_;
   std::condition_variable_any changed_;

@@ -227,7 +227,8 @@ TEST_F(BackendTest, DevNullAsInput_IsItsEnd) {
 class PtyBackendTest : public BackendTest {
  protected:
   PtyBackendTest() {
-    auto backend = PtyBackend::Create(loop_.get());
+    auto backend = PtyBackend::Create(
+        loop_.get(), UniqueFd(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)));
     CHECK(backend.has_value());
     backend_ = *std::move(backend);
     backend_->Connect(&port_);

@@ -1,0 +1,89 @@
+// One virtual machine in this process: built from data and open descriptors, then started, paused,
+// reset and ended.
+//
+//   Build ─▶ kBuilt ─Start─▶ kRunning ◀─Resume/Pause─▶ kPaused
+//                               │ ▲
+//                 guest or Reset│ │everything drained, cleared and loaded again
+//                               ▼ │
+//                            kResetting            any ─ PowerOff, crash ─▶ kOff
+//
+// Everything is called on the thread of the event loop it was built with, and so are the observer's
+// members. The machine opens no file and knows no process around it.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/config/machine_config.h"
+
+namespace gemel {
+
+// What the machine is built from, opened by somebody who may.
+struct MachineFds {
+  UniqueFd kvm;                 // /dev/kvm
+  UniqueFd kernel;              // readable, seekable; kept, because a reset loads it again
+  UniqueFd initrd;              // or none
+  std::vector<UniqueFd> disks;  // one a config.disks, opened and locked as it says
+  // By config.serial.kind: kStdio: two ends, kPty: the master twice, kFile: `serial_out` alone,
+  // kUnix: `serial_in`, listening.
+  UniqueFd serial_in;
+  UniqueFd serial_out;
+};
+
+enum class MachineState : std::uint8_t { kBuilt, kRunning, kPaused, kResetting, kOff };
+
+class MachineObserver {
+ public:
+  virtual ~MachineObserver() = default;
+  // The guest, or PowerOff, switched the machine off.
+  virtual void OnPoweredOff() = 0;
+  // The guest asked for a reboot of a machine with OnReboot::kExit, which is now off.
+  virtual void OnRebootExit() = 0;
+  // A reset is complete; the machine is in the state it was in when the reset began.
+  virtual void OnResetDone() = 0;
+  // The guest cannot go on; the machine is off. `reason` is one line, `report` registers and code.
+  virtual void OnCrashed(const std::string& reason, const std::string& report) = 0;
+};
+
+// One device as it stands in the machine, for `info`.
+struct MachineDevice {
+  std::string name;    // "blk0"
+  std::string kind;    // "virtio-blk"
+  std::uint64_t address = 0;
+  std::uint32_t irq = 0;
+  std::uint32_t queues = 0;
+  std::uint32_t queue_size = 0;
+  std::string engine;  // what serves it, where there is a choice
+  std::string note;    // why it is not what was asked for
+};
+
+class Machine {
+ public:
+  // Builds all of it, up to images in guest memory and vCPUs ready to enter. An error names the
+  // argument and the value that cannot be had, and leaves nothing behind. `observer` and `loop` outlive
+  // the machine. REQUIRES: Validate(config) passed.
+  static Result<std::unique_ptr<Machine>> Build(const MachineConfig& config, MachineFds fds,
+                                                EventLoop* loop, MachineObserver* observer);
+  virtual ~Machine() = default;
+
+  virtual MachineState state() const = 0;
+  virtual std::vector<MachineDevice> devices() const = 0;
+
+  // kFailedPrecondition, naming the state, where the state has no such edge.
+  virtual Status Start() = 0;
+  virtual Status Pause() = 0;   // returns when no vCPU runs
+  virtual Status Resume() = 0;
+  virtual Status Reset() = 0;   // OnResetDone follows
+  virtual Status PressPowerButton() = 0;
+  // Ends it now. Everything in flight is drained first; OnPoweredOff is called before this returns.
+  virtual void PowerOff() = 0;
+  // Waits, at most `timeout_ms`, until the serial port has passed on what the guest wrote.
+  virtual void DrainSerial(int timeout_ms) = 0;
+};
+
+}  // namespace gemel

@@ -1,0 +1,198 @@
+#include "vmm/machine/micro_machine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "vmm/kvm/vcpu.h"
+
+namespace gemel {
+namespace {
+
+const char* Name(MachineState state) {
+  switch (state) {
+    case MachineState::kBuilt:
+      return "not started yet";
+    case MachineState::kRunning:
+      return "running";
+    case MachineState::kPaused:
+      return "paused";
+    case MachineState::kResetting:
+      return "being reset";
+    case MachineState::kOff:
+      return "off";
+  }
+  return "?";
+}
+
+}  // namespace
+
+MicroMachine::MicroMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer)
+    : config_(std::move(config)),
+      loop_(loop),
+      observer_(observer),
+      alive_(std::make_shared<MicroMachine*>(this)) {}
+
+MicroMachine::~MicroMachine() = default;
+
+// ---- what the owner asks for ---------------------------------------------------------------------
+
+Status MicroMachine::Start() {
+  if (state_ != MachineState::kBuilt) return FailedPrecondition("start: this VM is {}", Name(state_));
+  state_ = MachineState::kRunning;
+  ResumeVcpus();
+  return {};
+}
+
+Status MicroMachine::Pause() {
+  if (state_ == MachineState::kPaused) return {};
+  if (state_ != MachineState::kRunning) return FailedPrecondition("pause: this VM is {}", Name(state_));
+  PauseVcpus();
+  state_ = MachineState::kPaused;
+  return {};
+}
+
+Status MicroMachine::Resume() {
+  if (state_ == MachineState::kRunning) return {};
+  if (state_ != MachineState::kPaused) return FailedPrecondition("resume: this VM is {}", Name(state_));
+  state_ = MachineState::kRunning;
+  ResumeVcpus();
+  return {};
+}
+
+Status MicroMachine::Reset() {
+  if (state_ != MachineState::kRunning && state_ != MachineState::kPaused)
+    return FailedPrecondition("reset: this VM is {}", Name(state_));
+  BeginReset();
+  return {};
+}
+
+Status MicroMachine::PressPowerButton() {
+  if (state_ == MachineState::kOff || state_ == MachineState::kBuilt)
+    return FailedPrecondition("power button: this VM is {}", Name(state_));
+  if (!config_.acpi) return FailedPrecondition("power button: this VM runs with acpi=off");
+  pm_->PressPowerButton();
+  return {};
+}
+
+void MicroMachine::PowerOff() {
+  if (state_ == MachineState::kOff) return;
+  EndVcpus();
+  observer_->OnPoweredOff();
+}
+
+void MicroMachine::DrainSerial(int timeout_ms) { serial_->Drain(timeout_ms); }
+
+// ---- vCPUs ---------------------------------------------------------------------------------------
+
+void MicroMachine::PauseVcpus() {
+  for (auto& vcpu : vcpus_) vcpu->RequestPause();
+  for (auto& vcpu : vcpus_) vcpu->WaitPaused();
+}
+
+void MicroMachine::ResumeVcpus() {
+  for (auto& vcpu : vcpus_) vcpu->Resume();
+}
+
+// The threads end, and then every device drains, so that nothing of the guest is at work any more.
+void MicroMachine::EndVcpus() {
+  state_ = MachineState::kOff;
+  PauseVcpus();
+  for (auto& vcpu : vcpus_) vcpu->Stop();
+  transports_.clear();
+}
+
+// ---- reset: pause, drain every device, clear, load again, go on ----------------------------------
+
+void MicroMachine::BeginReset() {
+  after_reset_ = state_;
+  state_ = MachineState::kResetting;
+  PauseVcpus();
+  resets_pending_ = transports_.size();
+  if (resets_pending_ == 0) return FinishReset();
+  for (auto& transport : transports_) {
+    transport->ResetFromMachine([this] {
+      PostIfAlive([this] {
+        if (state_ == MachineState::kResetting && --resets_pending_ == 0) FinishReset();
+      });
+    });
+  }
+}
+
+void MicroMachine::FinishReset() {
+  if (const Status reloaded = ReloadGuest(); !reloaded)
+    return Crash(fmt::format("reset: {}", reloaded.error().message), "");
+  state_ = after_reset_;
+  if (state_ == MachineState::kRunning) ResumeVcpus();
+  observer_->OnResetDone();
+}
+
+Status MicroMachine::ReloadGuest() {
+  serial_->Reset();
+  rtc_->Reset();
+  pm_->Reset();
+  reset_port_->Reset();
+  RETURN_IF_ERROR(memory_->Clear());
+  RETURN_IF_ERROR(vm_->RestoreIrqchip(initial_irqchip_));
+  for (auto& vcpu : vcpus_) {
+    vcpu->ForgetUserSpace();
+    RETURN_IF_ERROR(vcpu->RunPaused([](kvm::Vcpu& paused) { return paused.RestoreInitialState(); }));
+  }
+  return LoadGuest();
+}
+
+// ---- what the guest does, handed over from vCPU threads ------------------------------------------
+
+void MicroMachine::PostIfAlive(std::function<void()> task) {
+  loop_->Post([weak = std::weak_ptr(alive_), task = std::move(task)] {
+    if (const auto alive = weak.lock()) task();
+  });
+}
+
+void MicroMachine::OnPowerOff() {
+  PostIfAlive([this] { PowerOff(); });
+}
+
+void MicroMachine::OnReset() {
+  PostIfAlive([this] { GuestReboots(); });
+}
+
+void MicroMachine::OnSystemReset(std::uint32_t) { OnReset(); }
+void MicroMachine::OnSystemShutdown(std::uint32_t) { OnPowerOff(); }
+
+// docs/decisions/001-what-a-triple-fault-means.md
+void MicroMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
+  PostIfAlive([this, vcpu, report = std::move(report)] {
+    const std::string reason = fmt::format("vCPU {}: triple fault", vcpu);
+    if (!UserSpaceSeen()) return Crash(reason + " before the guest came up", report);
+    LOG(kWarning, "machine", "{}, taken as a reboot\n{}", reason, report);
+    GuestReboots();
+  });
+}
+
+bool MicroMachine::UserSpaceSeen() const {
+  return std::ranges::any_of(vcpus_, [](const auto& vcpu) { return vcpu->user_space_seen(); });
+}
+
+void MicroMachine::OnFailure(std::uint32_t vcpu, std::string reason, std::string report) {
+  PostIfAlive([this, vcpu, reason = std::move(reason), report = std::move(report)] {
+    Crash(fmt::format("vCPU {}: {}", vcpu, reason), report);
+  });
+}
+
+void MicroMachine::GuestReboots() {
+  // Paused: it asked for this just before the pause.
+  if (state_ != MachineState::kRunning && state_ != MachineState::kPaused) return;
+  if (config_.on_reboot == OnReboot::kReset) return BeginReset();
+  EndVcpus();
+  observer_->OnRebootExit();
+}
+
+void MicroMachine::Crash(const std::string& reason, const std::string& report) {
+  if (state_ == MachineState::kOff) return;
+  EndVcpus();
+  observer_->OnCrashed(reason, report);
+}
+
+}  // namespace gemel

@@ -1,0 +1,112 @@
+// The `micro` machine: its parts, in the order they depend on one another, and how it moves between
+// its states. micro_builder.cc puts it together.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "virtio/transport/mmio_transport.h"
+#include "vmm/bus/interrupt.h"
+#include "vmm/bus/io_bus.h"
+#include "vmm/devices/i8042.h"
+#include "vmm/devices/machine_events.h"
+#include "vmm/devices/pm.h"
+#include "vmm/devices/reset_port.h"
+#include "vmm/devices/rtc.h"
+#include "vmm/devices/serial.h"
+#include "vmm/devices/serial_backends.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vcpu_thread.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/machine.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace gemel {
+
+class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEvents {
+ public:
+  MicroMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer);
+  ~MicroMachine() override;
+
+  // Called once, before anything else. On failure the machine is only good for destruction.
+  Status Construct(MachineFds fds);
+
+  MachineState state() const override { return state_; }
+  std::vector<MachineDevice> devices() const override { return devices_; }
+  Status Start() override;
+  Status Pause() override;
+  Status Resume() override;
+  Status Reset() override;
+  Status PressPowerButton() override;
+  void PowerOff() override;
+  void DrainSerial(int timeout_ms) override;
+
+ private:
+  // A device and how it hangs on the bus, waiting for its transport.
+  struct MmioDevice {
+    std::unique_ptr<virtio::VirtioDevice> device;
+    MachineDevice info;
+  };
+
+  // ---- building (micro_builder.cc)
+  Status CreateMemory();
+  Status CreatePlatform();
+  Status CreateSerial(UniqueFd in, UniqueFd out);
+  Status CreateMmioDevices(std::vector<UniqueFd> disks);
+  Result<MmioDevice> CreateDisk(std::size_t index, UniqueFd fd) const;
+  Status AttachMmio(MmioDevice device);
+  Status CreateVcpus();
+  Result<Interrupt*> NewLine(std::uint32_t gsi);
+  // Puts kernel, tables and initrd into (zeroed) guest memory and the first vCPU at its entry.
+  Status LoadGuest();
+
+  // ---- running
+  void PauseVcpus();
+  void ResumeVcpus();
+  void BeginReset();
+  void FinishReset();
+  Status ReloadGuest();
+  void EndVcpus();
+  bool UserSpaceSeen() const;
+  void Crash(const std::string& reason, const std::string& report);
+  void GuestReboots();
+
+  // MachineEvents and VcpuEvents: on vCPU threads; each only posts to the loop.
+  void OnPowerOff() override;
+  void OnReset() override;
+  void OnTripleFault(std::uint32_t vcpu, std::string report) override;
+  void OnFailure(std::uint32_t vcpu, std::string reason, std::string report) override;
+  void OnSystemReset(std::uint32_t vcpu) override;
+  void OnSystemShutdown(std::uint32_t vcpu) override;
+  void PostIfAlive(std::function<void()> task);
+
+  const MachineConfig config_;
+  EventLoop* const loop_;          // outlives the machine
+  MachineObserver* const observer_;  // the same
+  // Closures in the loop's queue hold a weak reference: the machine may be gone when they run.
+  const std::shared_ptr<MicroMachine*> alive_;
+  MachineState state_ = MachineState::kBuilt;
+  MachineState after_reset_ = MachineState::kRunning;
+  std::size_t resets_pending_ = 0;
+
+  UniqueFd kernel_, initrd_;
+  SystemClock clock_;
+  std::unique_ptr<GuestMemory> memory_;
+  std::unique_ptr<kvm::Kvm> kvm_;
+  std::unique_ptr<kvm::Vm> vm_;
+  kvm::IrqchipState initial_irqchip_;
+  std::vector<std::unique_ptr<Interrupt>> lines_;
+  IoBus ports_, mmio_;
+  std::unique_ptr<Serial> serial_;
+  std::unique_ptr<Rtc> rtc_;
+  std::unique_ptr<I8042> i8042_;
+  std::unique_ptr<PowerManagement> pm_;
+  std::unique_ptr<ResetPort> reset_port_;
+  std::vector<std::unique_ptr<virtio::MmioTransport>> transports_;
+  std::vector<MachineDevice> devices_;
+  // Last: destroyed, and so stopped, before anything that a vCPU thread can reach.
+  std::vector<std::unique_ptr<kvm::VcpuThread>> vcpus_;
+};
+
+}  // namespace gemel

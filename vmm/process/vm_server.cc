@@ -1,0 +1,205 @@
+#include "vmm/process/vm_server.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace gemel {
+namespace {
+
+// How long a controller may leave its socket full, and a console reader the guest's last output unread.
+constexpr int kSendTimeoutMs = 2000;
+constexpr int kSerialDrainMs = 2000;
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+VmState ToVmState(MachineState state) {
+  switch (state) {
+    case MachineState::kBuilt:
+      return VmState::kConfigured;
+    case MachineState::kRunning:
+    case MachineState::kResetting:
+      return VmState::kRunning;
+    case MachineState::kPaused:
+      return VmState::kPaused;
+    case MachineState::kOff:
+      return VmState::kStopped;
+  }
+  return VmState::kStopped;
+}
+
+MachineFds TakeFds(ConfigureRequest& request) {
+  MachineFds fds;
+  fds.kvm = std::move(request.kvm);
+  fds.kernel = std::move(request.kernel);
+  fds.initrd = std::move(request.initrd);
+  fds.disks = std::move(request.disks);
+  fds.serial_in = std::move(request.serial_in);
+  fds.serial_out = std::move(request.serial_out);
+  return fds;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VmServer>> VmServer::Create(ControlChannel channel, EventLoop* loop) {
+  std::unique_ptr<VmServer> server(new VmServer(std::move(channel), loop));
+  HelloEvent hello;
+  hello.build = GEMEL_VERSION;
+  hello.pid = static_cast<std::uint32_t>(getpid());
+  server->Send(EncodeEvent(hello));
+  RETURN_IF_ERROR(loop->Watch(server->channel_.fd(), EPOLLIN,
+                              [raw = server.get()](std::uint32_t) { raw->OnReadable(); }));
+  return server;
+}
+
+VmServer::~VmServer() { loop_->Unwatch(channel_.fd()); }
+
+void VmServer::OnReadable() {
+  if (reset_request_) return OnControllerGone();  // it is not watched for input now: it hung up
+  while (!reset_request_ && !peer_gone_) {
+    auto received = channel_.Receive();
+    if (!received) {
+      LOG_UNLIMITED(kError, "control", "{}", received.error().message);
+      return OnControllerGone();
+    }
+    if (received->state == Received::State::kNothing) return;
+    if (received->state == Received::State::kClosed) return OnControllerGone();
+    auto request = DecodeRequest(std::move(received->message));
+    if (!request) {
+      LOG_UNLIMITED(kError, "control", "{}", request.error().message);
+      return OnControllerGone();
+    }
+    Handle(std::move(*request));
+  }
+}
+
+// Whoever started this machine is gone, and with it the console and everybody who could stop it.
+void VmServer::OnControllerGone() {
+  if (std::exchange(peer_gone_, true)) return;
+  loop_->Unwatch(channel_.fd());
+  if (machine_ != nullptr && machine_->state() != MachineState::kOff) {
+    LOG_UNLIMITED(kInfo, "control", "the controller is gone: powering off");
+    machine_->PowerOff();
+  }
+  exit_status_ = 1;
+  loop_->Stop();
+}
+
+void VmServer::Handle(ControlRequest request) {
+  const std::uint64_t id = request.id;
+  if (std::holds_alternative<GetInfoRequest>(request.body)) {
+    ControlReply reply;
+    reply.id = id;
+    reply.info = Info();
+    return Send(EncodeReply(reply));
+  }
+  // Replied to before the event that follows it, whose sending ends the conversation.
+  if (std::holds_alternative<PowerOffRequest>(request.body)) {
+    const auto running = machine();
+    Reply(id, running ? Status{} : Status(std::unexpected(running.error())));
+    if (running) (*running)->PowerOff();
+    return;
+  }
+  const Status status = Carry(id, std::move(request.body));
+  if (!(status && reset_request_)) Reply(id, status);
+}
+
+Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
+  if (auto* configure = std::get_if<ConfigureRequest>(&body)) return Configure(std::move(*configure));
+  if (auto* rejected = std::get_if<RejectedRequest>(&body)) return std::unexpected(rejected->error);
+  ASSIGN_OR_RETURN(Machine* const built, machine());
+  return std::visit(Overloaded{
+                        [&](const StartRequest&) { return Start(); },
+                        [&](const PowerButtonRequest&) { return built->PressPowerButton(); },
+                        [&](const PauseRequest&) { return built->Pause(); },
+                        [&](const ResumeRequest&) { return built->Resume(); },
+                        [&](const ResetRequest&) -> Status {
+                          RETURN_IF_ERROR(built->Reset());
+                          reset_request_ = id;
+                          return loop_->Modify(channel_.fd(), 0);
+                        },
+                        [](const auto&) { return Status(Internal("request handled elsewhere")); },
+                    },
+                    body);
+}
+
+Status VmServer::Configure(ConfigureRequest request) {
+  if (machine_ != nullptr) return FailedPrecondition("configure: this VM is configured already");
+  SetLogName(request.config.name);
+  config_ = request.config;
+  ASSIGN_OR_RETURN(machine_, Machine::Build(config_, TakeFds(request), loop_, this));
+  return {};
+}
+
+Status VmServer::Start() {
+  if (machine_->state() == MachineState::kPaused) return machine_->Resume();
+  RETURN_IF_ERROR(machine_->Start());
+  Send(EncodeEvent(RunningEvent{}));
+  return {};
+}
+
+Result<Machine*> VmServer::machine() const {
+  if (machine_ == nullptr) return FailedPrecondition("this VM is not configured yet");
+  return machine_.get();
+}
+
+VmInfo VmServer::Info() const {
+  VmInfo info;
+  if (machine_ == nullptr) return info;
+  info.state = ToVmState(machine_->state());
+  info.cpus = config_.cpus;
+  info.memory = config_.memory.size;
+  for (MachineDevice& device : machine_->devices()) {
+    info.devices.push_back({std::move(device.name), std::move(device.kind), device.address,
+                            device.irq, device.queues, device.queue_size, std::move(device.engine),
+                            std::move(device.note)});
+  }
+  return info;
+}
+
+void VmServer::Reply(std::uint64_t id, const Status& status) {
+  ControlReply reply;
+  reply.id = id;
+  if (!status) reply.error = status.error();
+  Send(EncodeReply(reply));
+}
+
+void VmServer::Send(const ControlMessage& message) {
+  if (peer_gone_) return;
+  const Status sent = channel_.Send(message, kSendTimeoutMs);
+  // A gone peer is found by OnReadable, which runs on the loop and not in the middle of something.
+  if (!sent) LOG(kWarning, "control", "{}", sent.error().message);
+}
+
+void VmServer::End(const ControlEvent& event, int exit_status) {
+  machine_->DrainSerial(kSerialDrainMs);
+  Send(EncodeEvent(event));
+  exit_status_ = exit_status;
+  loop_->Stop();
+}
+
+void VmServer::OnPoweredOff() { End(PoweredOffEvent{}, 0); }
+
+void VmServer::OnRebootExit() { End(RebootRequestedEvent{}, 0); }
+
+void VmServer::OnResetDone() {
+  if (const auto id = std::exchange(reset_request_, std::nullopt)) {
+    Reply(*id, {});
+    CHECK(peer_gone_ || loop_->Modify(channel_.fd(), EPOLLIN));
+  }
+  Send(EncodeEvent(ResetDoneEvent{}));
+}
+
+void VmServer::OnCrashed(const std::string& reason, const std::string& report) {
+  LOG_UNLIMITED(kError, "machine", "{}\n{}", reason, report);
+  End(CrashedEvent{reason, report}, 1);
+}
+
+}  // namespace gemel
