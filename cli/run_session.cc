@@ -194,9 +194,9 @@ void RunSession::OnEvent(const ControlEvent& event) {
     PrintNote("serial: " + serial->path);
 }
 
+// gemel-vmm has logged the report to the stderr that it shares with us.
 void RunSession::OnCrashed(const CrashedEvent& event) {
   PrintError({Code::kInternal, fmt::format("{}: {}", options_.config.name, event.reason)});
-  if (!event.report.empty()) PrintNote(event.report);
   if (!outcome_) outcome_ = kFailed;
 }
 

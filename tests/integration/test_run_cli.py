@@ -229,10 +229,8 @@ def test_power_off_is_status_0(run):
 
 
 @needs_kvm
-def test_crash_is_status_1_with_its_report(run):
-    status, _, err = run.run("--name", "web", wish="crash")
-    assert status == 1
-    assert err.splitlines() == ["error: web: triple fault", "gemel: rip 0000", "rsp 0001"]
+def test_crash_is_one_line_and_status_1(run):
+    assert run.run("--name", "web", wish="crash") == (1, "", "error: web: triple fault\n")
 
 
 @needs_kvm
