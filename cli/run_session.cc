@@ -132,13 +132,12 @@ void RunSession::OnReply(const ControlReply& reply) {
     return PrintNote(reply.error.message);
   }
   if (reply.id == configure_id_) OnConfigured();
-  if (reply.id == start_id_) OnRunning();
   if (reply.id == info_id_ && reply.info) ShowInfo(*reply.info);
 }
 
 void RunSession::OnConfigured() {
   if (phase_ != Phase::kConfiguring) return;
-  phase_ = Phase::kStarting;
+  phase_ = Phase::kRunning;  // what is asked from here on comes to the VMM after Start
   files_.serial_file.Keep();
   if (files_.serial_overwrite && ftruncate(files_.serial_overwrite.get(), 0) != 0)
     return Fail(ErrnoError(errno, "serial: truncate").error(), kFailed);
@@ -159,10 +158,6 @@ void RunSession::OnConfigured() {
     TakeTerminal();
   }
   start_id_ = Request(StartRequest{});
-}
-
-void RunSession::OnRunning() {
-  if (phase_ == Phase::kStarting) phase_ = Phase::kRunning;
 }
 
 void RunSession::ShowInfo(const VmInfo& info) const {
@@ -218,7 +213,7 @@ void RunSession::OnSignals() {
 // First the power button, then off, then the axe.
 void RunSession::OnStopRequest(int signal) {
   ++stop_requests_;
-  if (!vmm_.alive() || phase_ == Phase::kConfiguring || phase_ == Phase::kStarting) {
+  if (!vmm_.alive() || phase_ == Phase::kConfiguring) {
     if (!outcome_) outcome_ = kSignalled + signal;
     vmm_.Kill();
     // Only a reader of stdout that does not read can hold us up now.
@@ -248,7 +243,7 @@ void RunSession::PowerOffNow(std::string_view why) {
 void RunSession::OnTimeout() {
   if (!vmm_.alive() || outcome_) return;
   outcome_ = kTimedOut;
-  if (phase_ == Phase::kConfiguring || phase_ == Phase::kStarting) return vmm_.Kill();
+  if (phase_ == Phase::kConfiguring) return vmm_.Kill();
   PowerOffNow("timeout");
 }
 

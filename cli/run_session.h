@@ -32,7 +32,7 @@ class RunSession {
   int Run();
 
  private:
-  enum class Phase : std::uint8_t { kConfiguring, kStarting, kRunning, kStopping, kEnded };
+  enum class Phase : std::uint8_t { kConfiguring, kRunning, kStopping, kEnded };
 
   Status Begin();
   Status WatchSignals();
@@ -42,7 +42,6 @@ class RunSession {
   void OnReply(const ControlReply& reply);
   void OnEvent(const ControlEvent& event);
   void OnConfigured();
-  void OnRunning();
   void OnCrashed(const CrashedEvent& event);
   void ShowInfo(const VmInfo& info) const;
 
