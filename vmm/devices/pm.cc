@@ -7,9 +7,10 @@ namespace {
 
 // PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12): only the power button ever reports something.
 constexpr std::uint16_t kPowerButton = 1 << 8;
-// ACPICA enables the global lock's event on every machine that is not hardware-reduced, and logs an error
-// if the bit does not read back.
+// Linux enables these events on every machine that is not hardware-reduced (ACPICA the global lock's,
+// rtc_cmos the clock's), and logs an error if the bits do not read back.
 constexpr std::uint16_t kGlobalLock = 1 << 5;
+constexpr std::uint16_t kRtc = 1 << 10;
 // PM1_CNT (table 4.13).
 constexpr std::uint16_t kSciEnable = 1 << 0;
 constexpr std::uint16_t kSleepTypeMask = 7 << 10;
@@ -62,7 +63,7 @@ void PowerManagement::WriteByte(std::uint64_t offset, std::uint8_t value) {
   if (offset < kEnable) {
     status_ &= static_cast<std::uint16_t>(~(value << (8 * offset)));
   } else if (offset < kControl) {
-    enable_ = WithByte(enable_, offset - kEnable, value) & (kPowerButton | kGlobalLock);
+    enable_ = WithByte(enable_, offset - kEnable, value) & (kPowerButton | kGlobalLock | kRtc);
   } else {
     control_ = WithByte(control_, offset - kControl, value) & (kSleepTypeMask | kSleepEnable);
   }

@@ -7,8 +7,8 @@
 // level on hardware; here it is triggered whenever a status bit and its enable bit come to be set, and
 // again when a guest clears one while others remain.
 //
-// Not implemented: PM timer and sleep button (their bits stay 0), the global lock (GBL_EN is kept, nothing
-// comes of it), RTC wake, sleep states other than S5.
+// Not implemented: PM timer and sleep button (their bits stay 0), the global lock and RTC wake (GBL_EN and
+// RTC_EN are kept, nothing comes of them), sleep states other than S5.
 #pragma once
 #include <cstdint>
 

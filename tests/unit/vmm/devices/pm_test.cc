@@ -54,10 +54,10 @@ TEST_F(PowerManagementTest, Status_WrittenOne_IsClearedAndTheNextPressInterrupts
   EXPECT_EQ(sci_.count(), 2);
 }
 
-// ACPICA writes it and logs an error unless it reads back.
-TEST_F(PowerManagementTest, GlobalLockEnable_ReadsBack) {
-  Write16(2, 1 << 5);
-  EXPECT_EQ(Read16(2), 1 << 5);
+// Linux writes them and logs an error unless they read back.
+TEST_F(PowerManagementTest, GlobalLockAndRtcEnable_ReadBack) {
+  Write16(2, 1 << 5 | 1 << 10);
+  EXPECT_EQ(Read16(2), 1 << 5 | 1 << 10);
 }
 
 TEST_F(PowerManagementTest, Control_ReadsSciEnabled) { EXPECT_EQ(Read16(4), 1u); }
