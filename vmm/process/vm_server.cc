@@ -133,6 +133,7 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
 Status VmServer::Configure(ConfigureRequest request) {
   if (machine_ != nullptr) return FailedPrecondition("configure: this VM is configured already");
   SetLogName(request.config.name);
+  SetLogLevel(request.log_level);
   config_ = request.config;
   ASSIGN_OR_RETURN(machine_, Machine::Build(config_, TakeFds(request), loop_, this));
   return {};
