@@ -47,18 +47,46 @@ Result<UniqueFd> MakeMemfd(std::uint64_t size, bool huge) {
   return fd;
 }
 
-Result<std::byte*> MapRegion(std::uint64_t size, int fd, std::uint64_t file_offset) {
+// Address space for a range whose place within a huge page is the guest address's: only then can KVM
+// back both with the same huge page. Linux aligns large mappings by itself from 6.7 on.
+void* MapAligned(const MemoryRange& range, int flags, int fd, std::uint64_t file_offset) {
+  if (range.size > SIZE_MAX - kHugePageSize) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
+  const std::size_t reserved = range.size + kHugePageSize;
+  // SAFETY: a new mapping without access at an address the kernel chooses. The part that `range` lies
+  // in is replaced below, within its bounds; the rest is unmapped again.
+  void* map = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (map == MAP_FAILED) return map;
+  auto* const begin = static_cast<std::byte*>(map);
+  const std::size_t before =
+      (range.start.value - reinterpret_cast<std::uintptr_t>(begin)) % kHugePageSize;
+  void* host = mmap(begin + before, range.size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+                    static_cast<off_t>(file_offset));
+  if (host == MAP_FAILED) {
+    const int why = errno;
+    munmap(begin, reserved);
+    errno = why;
+    return host;
+  }
+  if (before > 0) munmap(begin, before);
+  munmap(begin + before + range.size, kHugePageSize - before);
+  return host;
+}
+
+Result<std::byte*> MapRegion(const MemoryRange& range, int fd, std::uint64_t file_offset) {
   const int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  // SAFETY: a new mapping at an address the kernel chooses; unmapped by ~GuestMemory.
-  void* host = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(file_offset));
+  // SAFETY: a new mapping; unmapped by ~GuestMemory.
+  void* host = MapAligned(range, flags, fd, file_offset);
   if (host == MAP_FAILED) {
     return MakeError(Code::kResourceExhausted,
-                     fmt::format("guest memory: the host has no {} MiB to give: {}", size >> 20,
-                                 std::strerror(errno)));
+                     fmt::format("guest memory: the host has no {} MiB to give: {}",
+                                 range.size >> 20, std::strerror(errno)));
   }
   // Advice only: a kernel without transparent huge pages is slower, not wrong.
-  if (fd < 0) madvise(host, size, MADV_HUGEPAGE);
-  madvise(host, size, MADV_DONTDUMP);
+  if (fd < 0) madvise(host, range.size, MADV_HUGEPAGE);
+  madvise(host, range.size, MADV_DONTDUMP);
   return static_cast<std::byte*>(host);
 }
 
@@ -92,7 +120,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(std::span<const MemoryR
   std::uint64_t file_offset = 0;
   for (const MemoryRange& range : ranges) {
     ASSIGN_OR_RETURN(std::byte* const host,
-                     MapRegion(range.size, memory->shared_fd_.get(), file_offset));
+                     MapRegion(range, memory->shared_fd_.get(), file_offset));
     memory->regions_.push_back({range.start, range.size, host, file_offset});
     if (backing != MemoryBacking::kAnonymous) file_offset += range.size;
   }

@@ -41,7 +41,8 @@ struct MemoryRange {
 
 class GuestMemory {
  public:
-  // A range with where it lies in this process; KVM's memory slots are made of these.
+  // A range with where it lies in this process; KVM's memory slots are made of these. `host` and
+  // `start` have the same place within a 2 MiB page, so that KVM can back RAM with huge pages.
   struct Region {
     GuestAddress start;
     std::uint64_t size = 0;

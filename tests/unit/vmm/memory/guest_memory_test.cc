@@ -98,6 +98,14 @@ TEST_P(GuestMemoryClearTest, Clear_MakesRamReadAsZero) {
 INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryClearTest,
                          testing::Values(MemoryBacking::kAnonymous, MemoryBacking::kShared));
 
+TEST(GuestMemoryTest, Create_AnyRange_LiesInAHugePageAsTheGuestSeesIt) {
+  const auto memory = TouchingRegionsAndAHole();
+  for (const GuestMemory::Region& region : memory->regions()) {
+    const auto host = reinterpret_cast<std::uintptr_t>(region.host);
+    EXPECT_EQ(host % (2 * kMiB), region.start.value % (2 * kMiB));
+  }
+}
+
 TEST(GuestMemoryTest, Shared_AnotherMappingOfTheFd_SeesTheSameBytes) {
   const auto memory = TouchingRegionsAndAHole(MemoryBacking::kShared);
   const GuestMemory::Region& beyond_the_hole = memory->regions()[2];
