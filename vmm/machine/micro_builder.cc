@@ -153,8 +153,12 @@ Status MicroMachine::CreateSerial(UniqueFd in, UniqueFd out) {
 
 // Started, but paused: what is done to a vCPU is done on its thread.
 Status MicroMachine::CreateVcpus() {
+  const kvm::HostCapabilities& limits = kvm_->capabilities();
+  if (config_.cpus > limits.max_vcpus)
+    return InvalidArgument("cpus: {}: this host's KVM gives a VM at most {}", config_.cpus,
+                           limits.max_vcpus);
   const x86::HostCpu host{.supported = kvm_->supported_cpuid(),
-                          .tsc_deadline_timer = kvm_->capabilities().tsc_deadline_timer,
+                          .tsc_deadline_timer = limits.tsc_deadline_timer,
                           .brand = x86::ReadBrand()};
   ASSIGN_OR_RETURN(const x86::CpuidTable cpuid,
                    x86::MakeGuestCpuid(host, config_.cpu_model, config_.cpus));

@@ -1,0 +1,160 @@
+"""The whole machine under `gemel run`: our own bare-metal guests in the real gemel-vmm on /dev/kvm."""
+
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("GEMEL_BUILD") or ROOT / "build/release")
+GEMEL = BUILD / "cli/gemel"
+DEADLINE = 60
+
+pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK),
+                                reason="/dev/kvm is missing or not ours: no guest can run")
+
+
+def command(guest, words="", *options):
+    return [str(GEMEL), "run", "--kernel", str(BUILD / f"tests/guests/guest-{guest}"), "--cmdline", words,
+            *(() if "--memory" in options else ("--memory", "32M")), *options]
+
+
+def run(guest, words="", *options):
+    return subprocess.run(command(guest, words, *options), stdin=subprocess.DEVNULL, timeout=DEADLINE,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(name="start")
+def fixture_start():
+    """Starts a guest that does not end by itself; it is ended with the test."""
+    started = []
+
+    def start(guest, words="", *options):
+        process = subprocess.Popen(command(guest, words, *options), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def vmm_of(process):
+    """The pid of gemel-vmm under a `gemel run`, once it is there."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "gemel-vmm":
+                return int(child)
+        time.sleep(0.01)
+    raise AssertionError("no gemel-vmm was started")
+
+
+def wait_gone(pid):
+    deadline = time.monotonic() + DEADLINE
+    while pathlib.Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("way", ["reset", "i8042"])
+def test_reboot_with_on_reboot_exit_ends_with_0(way):
+    result = run("power", way, "--on-reboot", "exit")
+    assert (result.returncode, result.stdout) == (0, "begin\n")
+
+
+def test_reboot_resets_the_machine_again_and_again(start):
+    guest = start("power", "reset")
+    assert [guest.stdout.readline() for _ in range(5)] == ["begin\n"] * 5
+
+
+def test_reset_with_a_disk_and_many_cpus_comes_up_again(start, tmp_path):
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    guest = start("power", "reset", "--cpus", "8", "--disk", f"path={tmp_path / 'disk'}")
+    assert [guest.stdout.readline() for _ in range(3)] == ["begin\n"] * 3
+
+
+def test_triple_fault_before_user_space_shows_registers_and_ends_with_1():
+    result = run("faults", "triple")
+    assert result.returncode == 1
+    assert "triple fault" in result.stderr and "rip " in result.stderr and "code " in result.stderr
+
+
+def test_kvm_internal_error_shows_registers_and_ends_with_1():
+    result = run("faults", "nothing")
+    assert result.returncode == 1
+    assert "rip 00000000d8000000" in result.stderr
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 64])
+def test_all_cpus_start(cpus):
+    result = run("smp", f"cpus={cpus}", "--cpus", str(cpus), "--timeout", f"{DEADLINE}s")
+    assert result.returncode != 124, result.stdout + result.stderr
+    assert "FAIL" not in result.stdout and "expected" not in result.stdout
+
+
+def test_shared_memory_boots():
+    assert run("power", "", "--memory", "32M,shared=on").returncode == 0
+
+
+def test_acpi_off_boots():
+    assert run("power", "reset", "--acpi", "off", "--on-reboot", "exit").returncode == 0
+
+
+def test_killed_front_end_takes_its_machine_along(start):
+    guest = start("faults", "spin")
+    assert guest.stdout.readline() == "begin\n"
+    vmm = vmm_of(guest)
+    guest.kill()
+    wait_gone(vmm)
+
+
+def test_killed_vmm_is_told_in_one_line_and_ends_with_1(start):
+    guest = start("faults", "spin")
+    assert guest.stdout.readline() == "begin\n"
+    os.kill(vmm_of(guest), signal.SIGKILL)
+    _, err = guest.communicate(timeout=DEADLINE)
+    assert guest.returncode == 1
+    assert len(err.strip().splitlines()) == 1 and "9" in err or "KILL" in err.upper()
+
+
+def test_serial_to_a_file(tmp_path):
+    log = tmp_path / "console"
+    assert run("power", "", "--serial", f"file:{log}").returncode == 0
+    assert log.read_text() == "begin\n"
+
+
+def test_serial_to_a_full_disk_does_not_hold_the_guest():
+    assert run("power", "", "--serial", "file:/dev/full").returncode == 0
+
+
+def test_terminal_is_put_back_when_the_vmm_dies():
+    master, slave = pty.openpty()
+    before = os.popen(f"stty -g < {os.ttyname(slave)}").read()
+    guest = subprocess.Popen(command("faults", "spin"), stdin=slave, stdout=slave,
+                             stderr=subprocess.DEVNULL, start_new_session=True)
+    assert b"begin" in os.read(master, 100)
+    os.kill(vmm_of(guest), signal.SIGKILL)
+    guest.wait(timeout=DEADLINE)
+    after = os.popen(f"stty -g < {os.ttyname(slave)}").read()
+    os.close(master)
+    os.close(slave)
+    assert after == before
+
+
+def test_disk_of_another_machine_is_refused(start, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    first = start("faults", "spin", "--disk", f"path={disk}")
+    assert first.stdout.readline() == "begin\n"
+    second = run("power", "", "--disk", f"path={disk}")
+    assert second.returncode == 2
+    assert str(disk) in second.stderr and "in use" in second.stderr
