@@ -1,4 +1,5 @@
-// Time as the project reads it. Code that decides by time takes a Clock, so that a test can turn it.
+// Time as the project reads it. Code that decides by time takes a Clock, so that a test can turn
+// it.
 #pragma once
 #include <time.h>
 

@@ -66,7 +66,8 @@ void EventLoop::Run() {
 
 void EventLoop::RunOnce(int timeout_ms) {
   std::array<epoll_event, 32> events;
-  const int n = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
+  const int n =
+      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
   CHECK(n >= 0 || errno == EINTR);
   for (int i = 0; i < n && !stop_; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

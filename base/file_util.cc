@@ -42,7 +42,7 @@ Status WriteAll(int fd, std::span<const std::byte> bytes) {
 }
 
 Result<std::uint64_t> FileSize(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return ErrnoError(errno, "fstat");
   if (S_ISREG(info.st_mode)) return static_cast<std::uint64_t>(info.st_size);
   if (S_ISBLK(info.st_mode)) {

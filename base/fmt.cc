@@ -1,7 +1,8 @@
 // The one place where fmt's templates are instantiated.
 //
-// Debian has fmt's library only as a shared object, which the static-PIE gemel-vmm cannot link, and header-only use
-// costs every source file four times its own compile time. What format-inl.h leaves to the library is this.
+// Debian has fmt's library only as a shared object, which the static-PIE gemel-vmm cannot link, and
+// header-only use costs every source file four times its own compile time. What format-inl.h leaves
+// to the library is this.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

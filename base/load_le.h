@@ -1,5 +1,5 @@
-// Little-endian loads and stores on bytes. Wire and register formats go through these, never through
-// a cast of the buffer.
+// Little-endian loads and stores on bytes. Wire and register formats go through these, never
+// through a cast of the buffer.
 #pragma once
 #include <cstddef>
 #include <cstdint>

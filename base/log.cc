@@ -40,7 +40,9 @@ std::string_view LevelName(LogLevel level) {
 void SetLogFd(int fd) { Settings().fd = fd; }
 void SetLogLevel(LogLevel level) { Settings().level = level; }
 void SetLogName(std::string name) { Settings().name = std::move(name); }
-bool LogEnabled(LogLevel level) { return level >= Settings().level.load(std::memory_order_relaxed); }
+bool LogEnabled(LogLevel level) {
+  return level >= Settings().level.load(std::memory_order_relaxed);
+}
 
 bool LogLimiter::Admit(std::int64_t now_ms, std::uint32_t* suppressed) {
   *suppressed = 0;

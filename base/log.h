@@ -1,4 +1,5 @@
-// Log lines to one inherited descriptor (stderr unless SetLogFd says otherwise), one write(2) a line:
+// Log lines to one inherited descriptor (stderr unless SetLogFd says otherwise), one write(2) a
+// line:
 //   warning web: blk0: broken ring: avail index 700 is 512 ahead of 188
 //
 // LOG is rate-limited at each place it stands, because most places can be reached by a guest;
@@ -45,17 +46,17 @@ void WriteLimitedLog(LogLimiter& limiter, LogLevel level, std::string_view compo
 
 }  // namespace gemel
 
-#define LOG(level, component, ...)                                                            \
-  do {                                                                                        \
-    if (::gemel::LogEnabled(::gemel::LogLevel::level)) {                                      \
-      static ::gemel::LogLimiter log_limiter;                                                 \
-      ::gemel::WriteLimitedLog(log_limiter, ::gemel::LogLevel::level, component,              \
-                               ::fmt::format(__VA_ARGS__));                                   \
-    }                                                                                         \
+#define LOG(level, component, ...)                                               \
+  do {                                                                           \
+    if (::gemel::LogEnabled(::gemel::LogLevel::level)) {                         \
+      static ::gemel::LogLimiter log_limiter;                                    \
+      ::gemel::WriteLimitedLog(log_limiter, ::gemel::LogLevel::level, component, \
+                               ::fmt::format(__VA_ARGS__));                      \
+    }                                                                            \
   } while (false)
 
-#define LOG_UNLIMITED(level, component, ...)                                                  \
-  do {                                                                                        \
-    if (::gemel::LogEnabled(::gemel::LogLevel::level))                                        \
-      ::gemel::WriteLog(::gemel::LogLevel::level, component, ::fmt::format(__VA_ARGS__));     \
+#define LOG_UNLIMITED(level, component, ...)                                              \
+  do {                                                                                    \
+    if (::gemel::LogEnabled(::gemel::LogLevel::level))                                    \
+      ::gemel::WriteLog(::gemel::LogLevel::level, component, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,4 +1,5 @@
-// std::mutex with clang's thread-safety annotations. TSan follows it; a prebuilt mutex it would not.
+// std::mutex with clang's thread-safety annotations. TSan follows it; a prebuilt mutex it would
+// not.
 #pragma once
 #include <mutex>
 

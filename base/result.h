@@ -88,16 +88,16 @@ std::unexpected<Error> WithContext(Error error, std::string_view context);
 #define GEMEL_CONCAT(a, b) GEMEL_CONCAT_INNER(a, b)
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
-#define RETURN_IF_ERROR(expression)                                                    \
-  do {                                                                                 \
-    if (auto status_or_error = (expression); !status_or_error)                         \
-      return std::unexpected(std::move(status_or_error).error());                      \
+#define RETURN_IF_ERROR(expression)                               \
+  do {                                                            \
+    if (auto status_or_error = (expression); !status_or_error)    \
+      return std::unexpected(std::move(status_or_error).error()); \
   } while (false)
 
 #define ASSIGN_OR_RETURN(declaration, expression) \
   GEMEL_ASSIGN_OR_RETURN(GEMEL_CONCAT(result_of_line_, __LINE__), declaration, expression)
-#define GEMEL_ASSIGN_OR_RETURN(result, declaration, expression)        \
-  auto result = (expression);                                          \
-  if (!result) return std::unexpected(std::move(result).error());      \
+#define GEMEL_ASSIGN_OR_RETURN(result, declaration, expression)   \
+  auto result = (expression);                                     \
+  if (!result) return std::unexpected(std::move(result).error()); \
   declaration = std::move(*result)
 // NOLINTEND(bugprone-macro-parentheses)

@@ -1,8 +1,9 @@
 // Raw disks: a file or block device whose bytes are the disk's.
 //
-// Discard punches holes (fallocate). On a block device that works where the device can zero a range by
-// unmapping it; on others it does nothing, which a discard may (virtio 1.2, 5.2.6.2). tmpfs has no
-// reads that do not block, so io_uring hands each to a kernel thread there: engine kSync is cheaper.
+// Discard punches holes (fallocate). On a block device that works where the device can zero a range
+// by unmapping it; on others it does nothing, which a discard may (virtio 1.2, 5.2.6.2). tmpfs has
+// no reads that do not block, so io_uring hands each to a kernel thread there: engine kSync is
+// cheaper.
 #pragma once
 #include <cstdint>
 #include <memory>

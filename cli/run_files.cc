@@ -31,7 +31,7 @@ enum class Images : std::uint8_t { kFiles, kFilesAndDevices };
 
 // Looks before anything is opened: to open a FIFO or a tape can wait or do something.
 Status CheckImage(std::string_view argument, const std::string& path, Images images) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) != 0) return Problem(argument, path, errno);
   if (S_ISDIR(info.st_mode)) return Problem(argument, path, "a directory");
   const bool devices_too = images == Images::kFilesAndDevices;
@@ -132,7 +132,7 @@ Status OpenSerialFile(const std::string& path, RunFiles& files) {
     files.serial_file = CreatedFile(path);
   } else if (errno == EEXIST) {
     fd.Reset(open(path.c_str(), kFlags));
-    struct stat info {};
+    struct stat info{};
     if (fd && fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) {
       ASSIGN_OR_RETURN(files.serial_overwrite, Duplicate(fd));
     }
@@ -148,7 +148,7 @@ Status OpenSerialFile(const std::string& path, RunFiles& files) {
 
 // Removes a socket that nobody listens on any more.
 Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
-  struct stat info {};
+  struct stat info{};
   if (lstat(path.c_str(), &info) != 0) return {};
   const std::string shown = "unix:" + path;
   if (!S_ISSOCK(info.st_mode)) return Problem("serial", shown, "exists and is not a socket");

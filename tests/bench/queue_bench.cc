@@ -1,5 +1,6 @@
-// What the queue costs a device: one chain taken and given back, with the driver's part done beforehand
-// as far as possible. The driver offers a full ring of chains that never change, by moving one index.
+// What the queue costs a device: one chain taken and given back, with the driver's part done
+// beforehand as far as possible. The driver offers a full ring of chains that never change, by
+// moving one index.
 //
 //   ninja -C build tests/bench/queue_bench && build/tests/bench/queue_bench
 #include <benchmark/benchmark.h>
@@ -34,8 +35,9 @@ struct Ring {
     }
     for (std::uint16_t place = 0; place < kQueueSize; ++place)
       driver.SetAvailEntry(place, heads[place % heads.size()]);
-    queue = VirtQueue::Create(*memory, driver.layout(), kFeatureEventIdx | kFeatureIndirectDesc, 128)
-                .value();
+    queue =
+        VirtQueue::Create(*memory, driver.layout(), kFeatureEventIdx | kFeatureIndirectDesc, 128)
+            .value();
   }
 
   void Offer(int chains) {
@@ -47,7 +49,8 @@ struct Ring {
   std::unique_ptr<VirtQueue> queue;
 };
 
-// A batch as a device with asynchronous completions handles it: all are popped, then all are completed.
+// A batch as a device with asynchronous completions handles it: all are popped, then all are
+// completed.
 void PopAndComplete(benchmark::State& state, bool indirect) {
   Ring ring(static_cast<int>(state.range(0)), indirect);
   std::vector<DescriptorChain> chains;

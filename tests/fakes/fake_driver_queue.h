@@ -63,8 +63,7 @@ class FakeDriverQueue {
   void SetAvailFlags(std::uint16_t flags);
   void SetUsedEvent(std::uint16_t event);
 
-  // ---- bending
-  // ------------------------------------------------------------------------------------
+  // ---- bending ----------------------------------------------------------------------------------
   std::uint16_t avail_index() const { return avail_index_; }
   void SetAvailIndex(std::uint16_t index);
   void SetAvailEntry(std::uint16_t place, std::uint16_t head);

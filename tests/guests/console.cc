@@ -1,6 +1,6 @@
-// The serial console by polling, in both directions, and the power button: for tests of `gemel run`.
-// "lines=N" prints N lines of 64 bytes; "echo" sends back what it reads until a 'Q'; "button" waits for
-// the power button. Then ACPI's S5.
+// The serial console by polling, in both directions, and the power button: for tests of `gemel
+// run`. "lines=N" prints N lines of 64 bytes; "echo" sends back what it reads until a 'Q'; "button"
+// waits for the power button. Then ACPI's S5.
 #include "tests/guests/runtime/runtime.h"
 
 namespace {

@@ -49,8 +49,7 @@ CommonConfig::~CommonConfig() {
   mutex_.Unlock();
 }
 
-// ---- status
-// -----------------------------------------------------------------------------------------
+// ---- status -------------------------------------------------------------------------------------
 
 std::uint8_t CommonConfig::ReadStatus() const {
   const MutexLock lock(mutex_);
@@ -95,8 +94,7 @@ void CommonConfig::NegotiateLocked() {
   if (legal) status_ |= kStatusFeaturesOk;
 }
 
-// ---- activation
-// -------------------------------------------------------------------------------------
+// ---- activation ---------------------------------------------------------------------------------
 
 void CommonConfig::ActivateLocked() {
   status_ |= kStatusDriverOk;
@@ -156,8 +154,7 @@ void CommonConfig::ConfigInterrupt::Trigger() {
   owner_->wiring_.interrupts->ConfigInterrupt()->Trigger();
 }
 
-// ---- reset
-// ------------------------------------------------------------------------------------------
+// ---- reset --------------------------------------------------------------------------------------
 
 void CommonConfig::Reset(std::function<void()> done) {
   Phase before;
@@ -205,8 +202,7 @@ void CommonConfig::ClearRegistersLocked() {
   wiring_.interrupts->OnReset();
 }
 
-// ---- features
-// ---------------------------------------------------------------------------------------
+// ---- features -----------------------------------------------------------------------------------
 
 void CommonConfig::SelectDeviceFeatures(std::uint32_t window) {
   const MutexLock lock(mutex_);
@@ -236,8 +232,7 @@ void CommonConfig::WriteDriverFeatures(std::uint32_t bits) {
       WithHalf(driver_features_, driver_window_ == 0 ? Half::kLow : Half::kHigh, bits);
 }
 
-// ---- queues
-// -----------------------------------------------------------------------------------------
+// ---- queues -------------------------------------------------------------------------------------
 
 void CommonConfig::SelectQueue(std::uint32_t queue) {
   const MutexLock lock(mutex_);
@@ -288,8 +283,7 @@ void CommonConfig::WriteQueueAddress(QueuePart part, Half half, std::uint32_t va
   address = WithHalf(address, half, value);
 }
 
-// ---- device configuration
-// ---------------------------------------------------------------------------
+// ---- device configuration -----------------------------------------------------------------------
 
 std::uint32_t CommonConfig::ReadConfigGeneration() {
   std::array<std::byte, 256> now;

@@ -91,8 +91,7 @@ class CommonConfig {
   // What a kick of `queue` signals; for ioeventfd and for transports' own notify register.
   const EventFd& kick(std::uint16_t queue) const { return kicks_[queue]; }
 
-  // ---- registers: any vCPU thread
-  // -----------------------------------------------------------------
+  // ---- registers: any vCPU thread ---------------------------------------------------------------
   std::uint8_t ReadStatus() const EXCLUDES(mutex_);
   enum class ResetWait : std::uint8_t { kNo, kBounded };
   // Writing 0 starts a reset (2.4). With kBounded it waits for its end, at most reset_bound: for

@@ -40,8 +40,7 @@ Status MmioTransport::RegisterKicks() {
   return {};
 }
 
-// ---- interrupts
-// -------------------------------------------------------------------------------------
+// ---- interrupts ---------------------------------------------------------------------------------
 
 MmioTransport::Interrupts::Interrupts(MmioTransport* owner)
     : owner_(owner), queue_(owner, mmio::kInterruptQueue), config_(owner, mmio::kInterruptConfig) {}
@@ -53,8 +52,7 @@ void MmioTransport::BitInterrupt::Trigger() {
   owner_->wiring_.line->Trigger();
 }
 
-// ---- registers
-// --------------------------------------------------------------------------------------
+// ---- registers ----------------------------------------------------------------------------------
 
 void MmioTransport::Read(std::uint64_t offset, std::span<std::byte> data) {
   if (offset >= mmio::kConfig)

@@ -9,7 +9,8 @@ Status IoBus::Map(std::uint64_t base, std::uint64_t size, IoHandler* handler) {
   if (size == 0 || base > UINT64_MAX - (size - 1))
     return InvalidArgument("{}: range {:#x}+{:#x} is empty or wraps", handler->name(), base, size);
   for (const Mapping& other : mappings_) {
-    const bool apart = base > other.base ? base - other.base >= other.size : other.base - base >= size;
+    const bool apart =
+        base > other.base ? base - other.base >= other.size : other.base - base >= size;
     if (apart) continue;
     return MakeError(Code::kAlreadyExists,
                      fmt::format("{} at {:#x}+{:#x} overlaps {} at {:#x}+{:#x}", handler->name(),

@@ -19,8 +19,8 @@ class IoBus {
   // kInvalidArgument if size is 0 or the range wraps; kAlreadyExists, naming both, if it overlaps.
   Status Map(std::uint64_t base, std::uint64_t size, IoHandler* handler);
 
-  // False if no handler has all of the access; Read then leaves `data` filled with ones, as a bus that
-  // nobody drives reads.
+  // False if no handler has all of the access; Read then leaves `data` filled with ones, as a bus
+  // that nobody drives reads.
   bool Read(std::uint64_t address, std::span<std::byte> data) const;
   bool Write(std::uint64_t address, std::span<const std::byte> data) const;
 

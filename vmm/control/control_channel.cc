@@ -72,7 +72,7 @@ Result<std::string> ReadSealedMemfd(int fd, std::uint32_t length) {
   const int seals = fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals)
     return InvalidArgument("control: payload is not in a sealed memfd");
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return ErrnoError(errno, "control: fstat");
   if (info.st_size != static_cast<off_t>(length))
     return InvalidArgument("control: payload of {} bytes: header says {}", info.st_size, length);

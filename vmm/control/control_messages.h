@@ -25,8 +25,7 @@ namespace gemel {
 
 inline constexpr std::uint32_t kControlVersion = 1;
 
-// ---- requests
-// ------------------------------------------------------------------------------------
+// ---- requests -----------------------------------------------------------------------------------
 
 // The machine and everything that it is built from. gemel-vmm opens nothing itself.
 struct ConfigureRequest {
@@ -65,8 +64,7 @@ struct ControlRequest {
   ControlRequestBody body;
 };
 
-// ---- replies and events
-// --------------------------------------------------------------------------
+// ---- replies and events -------------------------------------------------------------------------
 
 enum class VmState : std::uint8_t { kCreated, kConfigured, kRunning, kPaused, kStopped };
 
@@ -120,8 +118,7 @@ using ControlEvent = std::variant<HelloEvent, RunningEvent, PoweredOffEvent, Reb
 
 using FromVmm = std::variant<ControlReply, ControlEvent>;
 
-// ---- conversion
-// ----------------------------------------------------------------------------------
+// ---- conversion ---------------------------------------------------------------------------------
 
 // Takes the request's descriptors over into the message.
 ControlMessage EncodeRequest(ControlRequest request);

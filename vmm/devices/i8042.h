@@ -1,8 +1,9 @@
 // What is left of the keyboard controller: command 0xFE pulses the processor's reset line.
 //
-// There is no keyboard, and a driver finds that out fast: the output buffer is always full (bit 0 of the
-// status register), so emptying it fails, which is how Linux tells an absent controller; the input
-// buffer is always empty (bit 1), so nobody waits before a command. Not implemented: everything else.
+// There is no keyboard, and a driver finds that out fast: the output buffer is always full (bit 0
+// of the status register), so emptying it fails, which is how Linux tells an absent controller; the
+// input buffer is always empty (bit 1), so nobody waits before a command. Not implemented:
+// everything else.
 #pragma once
 #include "vmm/bus/io_handler.h"
 #include "vmm/devices/machine_events.h"

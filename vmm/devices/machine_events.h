@@ -3,8 +3,8 @@
 
 namespace gemel {
 
-// Called on vCPU threads: hand over and return. The guest runs on until its vCPUs are stopped, so either
-// may come again.
+// Called on vCPU threads: hand over and return. The guest runs on until its vCPUs are stopped, so
+// either may come again.
 class MachineEvents {
  public:
   virtual ~MachineEvents() = default;

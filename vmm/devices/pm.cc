@@ -5,10 +5,11 @@
 namespace gemel {
 namespace {
 
-// PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12): only the power button ever reports something.
+// PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12): only the power button ever reports
+// something.
 constexpr std::uint16_t kPowerButton = 1 << 8;
-// Linux enables these events on every machine that is not hardware-reduced (ACPICA the global lock's,
-// rtc_cmos the clock's), and logs an error if the bits do not read back.
+// Linux enables these events on every machine that is not hardware-reduced (ACPICA the global
+// lock's, rtc_cmos the clock's), and logs an error if the bits do not read back.
 constexpr std::uint16_t kGlobalLock = 1 << 5;
 constexpr std::uint16_t kRtc = 1 << 10;
 // PM1_CNT (table 4.13).
@@ -50,7 +51,8 @@ void PowerManagement::Write(std::uint64_t offset, std::span<const std::byte> dat
     for (std::size_t i = 0; i < data.size(); ++i)
       WriteByte(offset + i, std::to_integer<std::uint8_t>(data[i]));
     RaiseSci();
-    // SLP_EN is write-only: it acts once, on the sleep type as the whole access has left it (4.8.3.2.1).
+    // SLP_EN is write-only: it acts once, on the sleep type as the whole access has left it
+    // (4.8.3.2.1).
     if ((control_ & kSleepEnable) != 0) {
       control_ &= static_cast<std::uint16_t>(~kSleepEnable);
       power_off = (control_ & kSleepTypeMask) >> kSleepTypeShift == kSleepTypeS5;

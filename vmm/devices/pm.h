@@ -1,14 +1,14 @@
-// ACPI fixed hardware: the PM1 event and control registers (ACPI 6.5, 4.8.3), the power button and the
-// way to S5.
+// ACPI fixed hardware: the PM1 event and control registers (ACPI 6.5, 4.8.3), the power button and
+// the way to S5.
 //
 //   +0 PM1_STS (16 bits, write 1 to clear)    +2 PM1_EN (16)    +4 PM1_CNT (16)
 //
-// The machine is in ACPI mode from the start (SCI_EN reads 1; the FADT has no SMI command). The SCI is a
-// level on hardware; here it is triggered whenever a status bit and its enable bit come to be set, and
-// again when a guest clears one while others remain.
+// The machine is in ACPI mode from the start (SCI_EN reads 1; the FADT has no SMI command). The SCI
+// is a level on hardware; here it is triggered whenever a status bit and its enable bit come to be
+// set, and again when a guest clears one while others remain.
 //
-// Not implemented: PM timer and sleep button (their bits stay 0), the global lock and RTC wake (GBL_EN and
-// RTC_EN are kept, nothing comes of them), sleep states other than S5.
+// Not implemented: PM timer and sleep button (their bits stay 0), the global lock and RTC wake
+// (GBL_EN and RTC_EN are kept, nothing comes of them), sleep states other than S5.
 #pragma once
 #include <cstdint>
 

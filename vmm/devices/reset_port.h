@@ -1,6 +1,6 @@
-// The reset control register of Intel's chip sets (ICH9 data sheet, 13.7.5), which the FADT names as
-// RESET_REG: a write that sets RST_CPU (bit 2) resets the machine. SYS_RST and FULL_RST are kept without
-// effect, since every reset here is a full one.
+// The reset control register of Intel's chip sets (ICH9 data sheet, 13.7.5), which the FADT names
+// as RESET_REG: a write that sets RST_CPU (bit 2) resets the machine. SYS_RST and FULL_RST are kept
+// without effect, since every reset here is a full one.
 #pragma once
 #include <atomic>
 

@@ -85,7 +85,7 @@ RtcFormat Rtc::format() const {
 
 RtcTime Rtc::Now() const { return held_ ? *held_ : RtcTimeFromSeconds(HostSeconds() + offset_); }
 
-// ---- the ports -----------------------------------------------------------------------------------
+// ---- the ports ----------------------------------------------------------------------------------
 
 void Rtc::Read(std::uint64_t offset, std::span<std::byte> data) {
   const MutexLock lock(mutex_);
@@ -104,7 +104,8 @@ std::uint8_t Rtc::ReadRegister() {
   if (const auto field = TimeField(index_)) return *field;
   switch (index_) {
     case kControlA:
-      return static_cast<std::uint8_t>(memory_[kControlA] | (UpdateInProgress() ? kUpdateInProgress : 0));
+      return static_cast<std::uint8_t>(memory_[kControlA] |
+                                       (UpdateInProgress() ? kUpdateInProgress : 0));
     case kFlagsC:
       return std::exchange(memory_[kFlagsC], std::uint8_t{0});  // reading clears (register C)
     case kValidD:
@@ -143,7 +144,7 @@ void Rtc::WriteControlB(std::uint8_t value) {
   ArmTimer();
 }
 
-// ---- the time ------------------------------------------------------------------------------------
+// ---- the time -----------------------------------------------------------------------------------
 
 std::optional<std::uint8_t> Rtc::TimeField(std::uint8_t index) const {
   const RtcTime now = Now();
@@ -212,7 +213,7 @@ bool Rtc::UpdateInProgress() const {
   return !held_ && clock_->RealtimeNow() % kNsASecond >= kNsASecond - kUpdateNs;
 }
 
-// ---- interrupts ----------------------------------------------------------------------------------
+// ---- interrupts ---------------------------------------------------------------------------------
 
 bool Rtc::AlarmMatches(const RtcTime& now) const {
   const auto matches = [](std::uint8_t alarm, std::uint8_t field) {
@@ -258,7 +259,8 @@ void Rtc::ArmTimer() {
   const std::int64_t now = clock_->RealtimeNow();
   std::int64_t wait = 0;
   if ((memory_[kControlB] & (kAlarm | kUpdateEnded)) != 0) wait = kNsASecond - now % kNsASecond;
-  if (const std::int64_t period = PeriodNs(); period != 0 && (wait == 0 || period < wait)) wait = period;
+  if (const std::int64_t period = PeriodNs(); period != 0 && (wait == 0 || period < wait))
+    wait = period;
   itimerspec when{};
   when.it_value.tv_sec = wait / kNsASecond;
   when.it_value.tv_nsec = wait % kNsASecond;

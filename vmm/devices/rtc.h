@@ -1,9 +1,9 @@
 // The MC146818 real-time clock with 114 bytes of CMOS memory behind its index and data ports
 // (Motorola MC146818A data sheet). The century is at 0x32, which the FADT says.
 //
-// The guest's clock is the host's plus an offset in whole seconds; setting it changes the offset, for
-// this run of the machine. Alarm, update-ended and periodic interrupts come from a timer on the main
-// loop: the clock's seconds are the host's seconds.
+// The guest's clock is the host's plus an offset in whole seconds; setting it changes the offset,
+// for this run of the machine. Alarm, update-ended and periodic interrupts come from a timer on the
+// main loop: the clock's seconds are the host's seconds.
 //
 // Not implemented: alarm and update-ended flags while their interrupts are off, daylight saving
 // (register B bit 0 is kept), square wave, divider chain (register A reads as written), NVRAM that
@@ -37,7 +37,8 @@ class Rtc final : public IoHandler {
   void Read(std::uint64_t offset, std::span<std::byte> data) override EXCLUDES(mutex_);
   void Write(std::uint64_t offset, std::span<const std::byte> data) override EXCLUDES(mutex_);
 
-  // Machine reset: interrupts off, flags clear. The time and the memory stay (8.1: they have a battery).
+  // Machine reset: interrupts off, flags clear. The time and the memory stay (8.1: they have a
+  // battery).
   void Reset() EXCLUDES(mutex_);
   // What the timer does; a test calls it when it has moved its clock.
   void OnTimer() EXCLUDES(mutex_);

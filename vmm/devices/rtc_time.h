@@ -18,7 +18,8 @@ struct RtcTime {
 
 // Years 0 to 9999.
 RtcTime RtcTimeFromSeconds(std::int64_t seconds_since_1970);
-// Fields out of range carry over, as days in a month that has fewer do. The weekday is not looked at.
+// Fields out of range carry over, as days in a month that has fewer do. The weekday is not looked
+// at.
 std::int64_t SecondsFromRtcTime(const RtcTime& time);
 
 // How register B says hours and numbers are written: data mode (binary or BCD) and 24 or 12 hours.

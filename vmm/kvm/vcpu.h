@@ -66,8 +66,8 @@ class Vcpu {
   void RequestExit();
   void ClearExitRequest();
 
-  // Whether the vCPU has a thread pointer as user programs have them (FS base, lower half). Kernels keep
-  // theirs in GS: before the first user program it is 0.
+  // Whether the vCPU has a thread pointer as user programs have them (FS base, lower half). Kernels
+  // keep theirs in GS: before the first user program it is 0.
   bool HasUserThreadPointer() const;
 
   // Tells the guest's kvmclock that it was stopped, so that its watchdogs keep quiet.

@@ -50,8 +50,7 @@ VcpuThread::VcpuThread(std::unique_ptr<Vcpu> vcpu, VcpuEnvironment environment)
 
 VcpuThread::~VcpuThread() { Stop(); }
 
-// ---- the owner's side
-// ----------------------------------------------------------------------------
+// ---- the owner's side ---------------------------------------------------------------------------
 
 void VcpuThread::Want(State state) {
   if (wanted_ == State::kFinished) return;
@@ -110,8 +109,7 @@ std::array<std::uint64_t, kExitKinds> VcpuThread::exit_counts() const {
   return counts;
 }
 
-// ---- the vCPU's own thread
-// -----------------------------------------------------------------------
+// ---- the vCPU's own thread ----------------------------------------------------------------------
 
 void VcpuThread::Main() noexcept {
   BlockSignalsButKick();

@@ -69,8 +69,8 @@ class VcpuThread {
   // kFailedPrecondition if the vCPU is not paused.
   Status RunPaused(std::function<Status(Vcpu&)> task) EXCLUDES(mutex_);
 
-  // Whether a user program was seen on this vCPU since it last began: a sample of its exits, so that a
-  // short life may go unseen. docs/decisions/001-what-a-triple-fault-means.md. Any thread.
+  // Whether a user program was seen on this vCPU since it last began: a sample of its exits, so
+  // that a short life may go unseen. docs/decisions/001-what-a-triple-fault-means.md. Any thread.
   bool user_space_seen() const { return user_space_seen_.load(std::memory_order_relaxed); }
   // The machine begins anew.
   void ForgetUserSpace() { user_space_seen_.store(false, std::memory_order_relaxed); }

@@ -52,8 +52,8 @@ class MachineObserver {
 
 // One device as it stands in the machine, for `info`.
 struct MachineDevice {
-  std::string name;    // "blk0"
-  std::string kind;    // "virtio-blk"
+  std::string name;  // "blk0"
+  std::string kind;  // "virtio-blk"
   std::uint64_t address = 0;
   std::uint32_t irq = 0;
   std::uint32_t queues = 0;
@@ -65,8 +65,8 @@ struct MachineDevice {
 class Machine {
  public:
   // Builds all of it, up to images in guest memory and vCPUs ready to enter. An error names the
-  // argument and the value that cannot be had, and leaves nothing behind. `observer` and `loop` outlive
-  // the machine. REQUIRES: Validate(config) passed.
+  // argument and the value that cannot be had, and leaves nothing behind. `observer` and `loop`
+  // outlive the machine. REQUIRES: Validate(config) passed.
   static Result<std::unique_ptr<Machine>> Build(const MachineConfig& config, MachineFds fds,
                                                 EventLoop* loop, MachineObserver* observer);
   virtual ~Machine() = default;
@@ -76,9 +76,9 @@ class Machine {
 
   // kFailedPrecondition, naming the state, where the state has no such edge.
   virtual Status Start() = 0;
-  virtual Status Pause() = 0;   // returns when no vCPU runs
+  virtual Status Pause() = 0;  // returns when no vCPU runs
   virtual Status Resume() = 0;
-  virtual Status Reset() = 0;   // OnResetDone follows
+  virtual Status Reset() = 0;  // OnResetDone follows
   virtual Status PressPowerButton() = 0;
   // Ends it now. Everything in flight is drained first; OnPoweredOff is called before this returns.
   virtual void PowerOff() = 0;

@@ -168,7 +168,8 @@ Status MicroMachine::CreateVcpus() {
     RETURN_IF_ERROR(vcpu->SetMsrs(x86::FirmwareMsrs()));
     RETURN_IF_ERROR(vcpu->SaveInitialState());
     vcpus_.push_back(kvm::VcpuThread::Start(
-        std::move(vcpu), {.ports = &ports_, .memory = &mmio_, .events = this, .on_thread_start = {}}));
+        std::move(vcpu),
+        {.ports = &ports_, .memory = &mmio_, .events = this, .on_thread_start = {}}));
   }
   return {};
 }

@@ -36,10 +36,11 @@ MicroMachine::MicroMachine(MachineConfig config, EventLoop* loop, MachineObserve
 
 MicroMachine::~MicroMachine() = default;
 
-// ---- what the owner asks for ---------------------------------------------------------------------
+// ---- what the owner asks for --------------------------------------------------------------------
 
 Status MicroMachine::Start() {
-  if (state_ != MachineState::kBuilt) return FailedPrecondition("start: this VM is {}", Name(state_));
+  if (state_ != MachineState::kBuilt)
+    return FailedPrecondition("start: this VM is {}", Name(state_));
   state_ = MachineState::kRunning;
   ResumeVcpus();
   return {};
@@ -47,7 +48,8 @@ Status MicroMachine::Start() {
 
 Status MicroMachine::Pause() {
   if (state_ == MachineState::kPaused) return {};
-  if (state_ != MachineState::kRunning) return FailedPrecondition("pause: this VM is {}", Name(state_));
+  if (state_ != MachineState::kRunning)
+    return FailedPrecondition("pause: this VM is {}", Name(state_));
   PauseVcpus();
   state_ = MachineState::kPaused;
   return {};
@@ -55,7 +57,8 @@ Status MicroMachine::Pause() {
 
 Status MicroMachine::Resume() {
   if (state_ == MachineState::kRunning) return {};
-  if (state_ != MachineState::kPaused) return FailedPrecondition("resume: this VM is {}", Name(state_));
+  if (state_ != MachineState::kPaused)
+    return FailedPrecondition("resume: this VM is {}", Name(state_));
   state_ = MachineState::kRunning;
   ResumeVcpus();
   return {};
@@ -84,7 +87,7 @@ void MicroMachine::PowerOff() {
 
 void MicroMachine::DrainSerial(int timeout_ms) { serial_->Drain(timeout_ms); }
 
-// ---- vCPUs ---------------------------------------------------------------------------------------
+// ---- vCPUs --------------------------------------------------------------------------------------
 
 void MicroMachine::PauseVcpus() {
   for (auto& vcpu : vcpus_) vcpu->RequestPause();
@@ -103,7 +106,7 @@ void MicroMachine::EndVcpus() {
   transports_.clear();
 }
 
-// ---- reset: pause, drain every device, clear, load again, go on ----------------------------------
+// ---- reset: pause, drain every device, clear, load again, go on ---------------------------------
 
 void MicroMachine::BeginReset() {
   after_reset_ = state_;
@@ -137,12 +140,13 @@ Status MicroMachine::ReloadGuest() {
   RETURN_IF_ERROR(vm_->RestoreIrqchip(initial_irqchip_));
   for (auto& vcpu : vcpus_) {
     vcpu->ForgetUserSpace();
-    RETURN_IF_ERROR(vcpu->RunPaused([](kvm::Vcpu& paused) { return paused.RestoreInitialState(); }));
+    RETURN_IF_ERROR(
+        vcpu->RunPaused([](kvm::Vcpu& paused) { return paused.RestoreInitialState(); }));
   }
   return LoadGuest();
 }
 
-// ---- what the guest does, handed over from vCPU threads ------------------------------------------
+// ---- what the guest does, handed over from vCPU threads -----------------------------------------
 
 void MicroMachine::PostIfAlive(std::function<void()> task) {
   loop_->Post([weak = std::weak_ptr(alive_), task = std::move(task)] {

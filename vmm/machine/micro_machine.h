@@ -82,7 +82,7 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   void PostIfAlive(std::function<void()> task);
 
   const MachineConfig config_;
-  EventLoop* const loop_;          // outlives the machine
+  EventLoop* const loop_;            // outlives the machine
   MachineObserver* const observer_;  // the same
   // Closures in the loop's queue hold a weak reference: the machine may be gone when they run.
   const std::shared_ptr<MicroMachine*> alive_;

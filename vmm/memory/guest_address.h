@@ -1,4 +1,5 @@
-// A guest-physical address. Its own type, so that it is not mistaken for an offset or a host pointer.
+// A guest-physical address. Its own type, so that it is not mistaken for an offset or a host
+// pointer.
 #pragma once
 #include <compare>
 #include <cstdint>

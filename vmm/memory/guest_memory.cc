@@ -47,17 +47,18 @@ Result<UniqueFd> MakeMemfd(std::uint64_t size, bool huge) {
   return fd;
 }
 
-// Address space for a range whose place within a huge page is the guest address's: only then can KVM
-// back both with the same huge page. Linux aligns large mappings by itself from 6.7 on.
+// Address space for a range whose place within a huge page is the guest address's: only then can
+// KVM back both with the same huge page. Linux aligns large mappings by itself from 6.7 on.
 void* MapAligned(const MemoryRange& range, int flags, int fd, std::uint64_t file_offset) {
   if (range.size > SIZE_MAX - kHugePageSize) {
     errno = ENOMEM;
     return MAP_FAILED;
   }
   const std::size_t reserved = range.size + kHugePageSize;
-  // SAFETY: a new mapping without access at an address the kernel chooses. The part that `range` lies
+  // SAFETY: a new mapping without access at an address the kernel chooses. The part `range` lies
   // in is replaced below, within its bounds; the rest is unmapped again.
-  void* map = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* map =
+      mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) return map;
   auto* const begin = static_cast<std::byte*>(map);
   const std::size_t before =
@@ -90,8 +91,9 @@ Result<std::byte*> MapRegion(const MemoryRange& range, int fd, std::uint64_t fil
   return static_cast<std::byte*>(host);
 }
 
-// A guest changes these bytes at any moment. Volatile accesses keep the compiler from reading a byte
-// twice or leaving a copy out; words where both sides allow it, so that a copy of n bytes costs n/8.
+// A guest changes these bytes at any moment. Volatile accesses keep the compiler from reading a
+// byte twice or leaving a copy out; words where both sides allow it, so that a copy of n bytes
+// costs n/8.
 void VolatileCopy(volatile std::byte* to, const volatile std::byte* from, std::size_t n) {
   using Word = std::uint64_t;
   const auto misaligned = [](const volatile std::byte* p) {
@@ -101,7 +103,8 @@ void VolatileCopy(volatile std::byte* to, const volatile std::byte* from, std::s
     for (; n >= sizeof(Word); n -= sizeof(Word), to += sizeof(Word), from += sizeof(Word)) {
       // SAFETY: aligned, in bounds by n, and may_alias.
       using AliasWord [[gnu::may_alias]] = Word;
-      *reinterpret_cast<volatile AliasWord*>(to) = *reinterpret_cast<const volatile AliasWord*>(from);
+      *reinterpret_cast<volatile AliasWord*>(to) =
+          *reinterpret_cast<const volatile AliasWord*>(from);
     }
   }
   for (; n > 0; --n) *to++ = *from++;
@@ -156,7 +159,8 @@ bool GuestMemory::Contains(GuestAddress at, std::uint64_t length) const {
   return true;
 }
 
-std::expected<void, MemError> GuestMemory::ReadBytes(GuestAddress at, std::span<std::byte> out) const {
+std::expected<void, MemError> GuestMemory::ReadBytes(GuestAddress at,
+                                                     std::span<std::byte> out) const {
   while (!out.empty()) {
     const Region* region = Find(at);
     if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
@@ -189,8 +193,8 @@ std::expected<std::uint16_t, MemError> GuestMemory::LoadAcquire16(GuestAddress a
   const Region* region = Find(at);
   if (region == nullptr) return std::unexpected(MemError::kOutOfRange);
   // SAFETY: aligned and, with regions of whole pages, wholly inside the region.
-  const auto* word = reinterpret_cast<const std::uint16_t*>(region->host +
-                                                            (at.value - region->start.value));
+  const auto* word =
+      reinterpret_cast<const std::uint16_t*>(region->host + (at.value - region->start.value));
   return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
@@ -228,9 +232,10 @@ void GuestMemory::MarkDirty(GuestAddress, std::uint64_t) const {}
 Status GuestMemory::Clear() const {
   for (const Region& region : regions_) {
     const int failed =
-        shared_fd_ ? fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                               static_cast<off_t>(region.file_offset), static_cast<off_t>(region.size))
-                   : madvise(region.host, region.size, MADV_DONTNEED);
+        shared_fd_
+            ? fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        static_cast<off_t>(region.file_offset), static_cast<off_t>(region.size))
+            : madvise(region.host, region.size, MADV_DONTNEED);
     if (failed != 0) return ErrnoError(errno, "clear guest memory");
   }
   return {};

@@ -50,9 +50,9 @@ class GuestMemory {
     std::uint64_t file_offset = 0;  // in shared_fd(), 0 without one
   };
 
-  // Maps RAM for `ranges`, which must be sorted, non-empty and disjoint (kInvalidArgument otherwise).
-  // kResourceExhausted, naming the size, when the host will not give it. Zero-filled; left out of
-  // core dumps.
+  // Maps RAM for `ranges`, which must be sorted, non-empty and disjoint (kInvalidArgument
+  // otherwise). kResourceExhausted, naming the size, when the host will not give it. Zero-filled;
+  // left out of core dumps.
   static Result<std::unique_ptr<GuestMemory>> Create(std::span<const MemoryRange> ranges,
                                                      MemoryBacking backing);
   ~GuestMemory();
@@ -60,7 +60,7 @@ class GuestMemory {
   GuestMemory& operator=(const GuestMemory&) = delete;
 
   std::span<const Region> regions() const { return regions_; }
-  std::uint64_t size() const;  // bytes of RAM in all
+  std::uint64_t size() const;                         // bytes of RAM in all
   int shared_fd() const { return shared_fd_.get(); }  // -1 with kAnonymous
 
   // Copies out.size() bytes in; kOutOfRange, with nothing promised about `out`, unless all are RAM.
@@ -87,14 +87,15 @@ class GuestMemory {
   std::expected<std::uint16_t, MemError> LoadAcquire16(GuestAddress at) const;
   std::expected<void, MemError> StoreRelease16(GuestAddress at, std::uint16_t value) const;
 
-  // Fills `out` with iovecs that cover [at, at + length), several where regions meet, and returns how
-  // many; kOutOfRange unless every byte is RAM, kTooManySegments if `out` is too short. A length of 0
-  // gives 0 iovecs. The iovecs are for system calls and CopyFrom/CopyTo of virtio/queue only.
+  // Fills `out` with iovecs that cover [at, at + length), several where regions meet, and returns
+  // how many; kOutOfRange unless every byte is RAM, kTooManySegments if `out` is too short. A
+  // length of 0 gives 0 iovecs. The iovecs are for system calls and CopyFrom/CopyTo of virtio/queue
+  // only.
   std::expected<std::size_t, MemError> ToIov(GuestAddress at, std::uint64_t length,
                                              std::span<iovec> out) const;
 
-  // The same for the common case that all lies in one region, without a call: false if it does not, and
-  // then ToIov has the answer. A length of 0 is not for this one.
+  // The same for the common case that all lies in one region, without a call: false if it does not,
+  // and then ToIov has the answer. A length of 0 is not for this one.
   bool ToOneIovec(GuestAddress at, std::uint64_t length, iovec* out) const {
     for (const Region& region : regions_) {
       const std::uint64_t offset = at.value - region.start.value;  // enormous if below the region
@@ -105,8 +106,9 @@ class GuestMemory {
     return false;
   }
 
-  // Every write on a device's behalf reports here, because KVM's dirty log does not see it. WriteBytes
-  // and StoreRelease16 do so themselves; whoever lets the kernel write through an iovec calls it.
+  // Every write on a device's behalf reports here, because KVM's dirty log does not see it.
+  // WriteBytes and StoreRelease16 do so themselves; whoever lets the kernel write through an iovec
+  // calls it.
   void MarkDirty(GuestAddress at, std::uint64_t length) const;
 
   // True if all of [at, at + length) is RAM.
@@ -116,9 +118,9 @@ class GuestMemory {
   // REQUIRES: no vCPU runs and no I/O is in flight.
   Status Clear() const;
 
-  // Host memory of [at, at + length), for loading an image before the guest runs; empty unless it is
-  // RAM in one region. REQUIRES: no vCPU runs. (The one exception is virtio/queue, which reads and writes
-  // rings and descriptors through it by single atomic accesses only.)
+  // Host memory of [at, at + length), for loading an image before the guest runs; empty unless it
+  // is RAM in one region. REQUIRES: no vCPU runs. (The one exception is virtio/queue, which reads
+  // and writes rings and descriptors through it by single atomic accesses only.)
   std::span<std::byte> HostRange(GuestAddress at, std::uint64_t length) const;
 
  private:

@@ -1,4 +1,5 @@
-// gemel-vmm: the process of one virtual machine. Started by `gemel run` or the daemon, never by hand.
+// gemel-vmm: the process of one virtual machine. Started by `gemel run` or the daemon, never by
+// hand.
 #include <signal.h>
 
 #include <charconv>
@@ -14,8 +15,8 @@ namespace {
 
 constexpr int kWrongUse = 2;
 
-// Signals a terminal sends to a whole foreground group, and a closed pipe's, must not end the guest;
-// whoever started this process decides and says so over the control socket.
+// Signals a terminal sends to a whole foreground group, and a closed pipe's, must not end the
+// guest; whoever started this process decides and says so over the control socket.
 void IgnoreTerminalSignals() {
   for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU})
     signal(number, SIG_IGN);

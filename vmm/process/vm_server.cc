@@ -11,7 +11,8 @@
 namespace gemel {
 namespace {
 
-// How long a controller may leave its socket full, and a console reader the guest's last output unread.
+// How long a controller may leave its socket full, and a console reader the guest's last output
+// unread.
 constexpr int kSendTimeoutMs = 2000;
 constexpr int kSerialDrainMs = 2000;
 
@@ -112,7 +113,8 @@ void VmServer::Handle(ControlRequest request) {
 }
 
 Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
-  if (auto* configure = std::get_if<ConfigureRequest>(&body)) return Configure(std::move(*configure));
+  if (auto* configure = std::get_if<ConfigureRequest>(&body))
+    return Configure(std::move(*configure));
   if (auto* rejected = std::get_if<RejectedRequest>(&body)) return std::unexpected(rejected->error);
   ASSIGN_OR_RETURN(Machine* const built, machine());
   return std::visit(Overloaded{

@@ -1,5 +1,5 @@
-// The control side of a gemel-vmm: carries out the controller's requests on the one machine and tells
-// it what happens (vmm/control/control_messages.h has the order of a conversation).
+// The control side of a gemel-vmm: carries out the controller's requests on the one machine and
+// tells it what happens (vmm/control/control_messages.h has the order of a conversation).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,13 +17,13 @@ namespace gemel {
 // One thread: the loop's.
 class VmServer : private MachineObserver {
  public:
-  // Says hello and serves `channel` on `loop`, which outlives it, until the machine has ended or the
-  // controller is gone; then it stops the loop.
+  // Says hello and serves `channel` on `loop`, which outlives it, until the machine has ended or
+  // the controller is gone; then it stops the loop.
   static Result<std::unique_ptr<VmServer>> Create(ControlChannel channel, EventLoop* loop);
   ~VmServer() override;
 
-  // What the process should end with: 0 after power-off or a reboot that ends it, 1 after a crash or
-  // when the controller vanished.
+  // What the process should end with: 0 after power-off or a reboot that ends it, 1 after a crash
+  // or when the controller vanished.
   int exit_status() const { return exit_status_; }
 
  private:
@@ -50,8 +50,8 @@ class VmServer : private MachineObserver {
   EventLoop* loop_;
   MachineConfig config_;
   std::unique_ptr<Machine> machine_;
-  // A reset is replied to when it is done; until then nothing more is received, which keeps replies in
-  // order.
+  // A reset is replied to when it is done; until then nothing more is received, which keeps replies
+  // in order.
   std::optional<std::uint64_t> reset_request_;
   bool peer_gone_ = false;
   int exit_status_ = 1;

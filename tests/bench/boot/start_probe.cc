@@ -1,13 +1,13 @@
 // Measures what a VMM costs before its guest runs, from outside and alike for every VMM.
 //
-//   start_probe run COMMAND...     runs COMMAND to the first KVM_RUN of any process it starts, kills it
+//   start_probe run COMMAND...     runs COMMAND to the first KVM_RUN of a process it starts, kills it
 //                                  there and prints one line of JSON
 //   start_probe copy FILE...       reads each FILE with one pread into fresh anonymous memory with
 //                                  transparent huge pages and prints the CPU time of that
 //
-// How: a seccomp filter stops the tracee (ptrace) at KVM_RUN and at reads of 64 KiB and more; CPU time
-// is the process's own CPU clock. Nothing else stops it but thread and process creation. The clock of
-// the process that calls KVM_RUN counts from its fork, so execve is in it.
+// How: a seccomp filter stops the tracee (ptrace) at KVM_RUN and at reads of 64 KiB and more; CPU
+// time is the process's own CPU clock. Nothing else stops it but thread and process creation. The
+// clock of the process that calls KVM_RUN counts from its fork, so execve is in it.
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/filter.h>
@@ -41,7 +41,7 @@ constexpr std::uint32_t kKvmRun = 0xae80;
 constexpr std::uint32_t kLargeRead = 64 << 10;
 constexpr std::uint16_t kAtKvmRun = 1, kAtRead = 2;  // SECCOMP_RET_DATA of the filter
 
-// ---- the traced child ----------------------------------------------------------------------------
+// ---- the traced child ---------------------------------------------------------------------------
 
 int InstallFilter() {
   constexpr std::uint32_t kNr = offsetof(seccomp_data, nr);
@@ -73,7 +73,7 @@ int InstallFilter() {
   _exit(127);
 }
 
-// ---- the tracer ----------------------------------------------------------------------------------
+// ---- the tracer ---------------------------------------------------------------------------------
 
 pid_t ProcessOf(pid_t thread) {
   std::ifstream status(fmt::format("/proc/{}/status", thread));
@@ -121,7 +121,7 @@ class Tracer {
   pid_t child_;
   double started_ms_;
   std::set<pid_t> processes_;
-  std::map<pid_t, double> reads_;  // thread -> its process's CPU time as a large read began
+  std::map<pid_t, double> reads_;   // thread -> its process's CPU time as a large read began
   std::map<pid_t, Copies> copies_;  // by process
 };
 
@@ -201,7 +201,7 @@ int RunVerb(char** argv) {
   return Tracer(child).Run();
 }
 
-// ---- the reference copy --------------------------------------------------------------------------
+// ---- the reference copy -------------------------------------------------------------------------
 
 // One file into memory that nobody has touched; its CPU time in milliseconds.
 Result<double> CopyOf(const char* path) {

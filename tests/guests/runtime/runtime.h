@@ -8,8 +8,7 @@
 
 namespace guest {
 
-// ---- ports and memory-mapped registers
-// -----------------------------------------------------------
+// ---- ports and memory-mapped registers ----------------------------------------------------------
 inline void Out8(std::uint16_t port, std::uint8_t value) {
   asm volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
@@ -73,8 +72,7 @@ inline Cpuid GetCpuid(std::uint32_t function, std::uint32_t index = 0) {
   return r;
 }
 
-// ---- console
-// -------------------------------------------------------------------------------------
+// ---- console ------------------------------------------------------------------------------------
 void Print(const char* text);
 void PrintHex(std::uint64_t value);
 void PrintNumber(std::uint64_t value);
@@ -107,8 +105,7 @@ std::uint64_t Option(const char* name, std::uint64_t fallback);
 // True if the word is on the command line.
 bool HasWord(const char* word);
 
-// ---- interrupts
-// ----------------------------------------------------------------------------------
+// ---- interrupts ---------------------------------------------------------------------------------
 using Handler = void (*)(std::uint8_t vector);
 // Installs `handler` for the vector; it must end with EndOfInterrupt for APIC interrupts. A vector
 // without one is reported and ends the guest.
@@ -118,8 +115,7 @@ inline void DisableInterrupts() { asm volatile("cli" : : : "memory"); }
 // Waits for one interrupt. REQUIRES: interrupts are disabled; they are again on return.
 inline void WaitForInterrupt() { asm volatile("sti; hlt; cli" : : : "memory"); }
 
-// ---- APICs
-// ---------------------------------------------------------------------------------------
+// ---- APICs --------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kLocalApic = 0xfee00000;
 inline constexpr std::uint64_t kIoApic = 0xfec00000;
 inline std::uint32_t ApicRead(std::uint32_t offset) {

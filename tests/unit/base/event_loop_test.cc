@@ -27,10 +27,13 @@ TEST(EventLoopTest, Watch_ReadableFd_CallsBack) {
   auto event = EventFd::Create();
   ASSERT_TRUE(loop.has_value() && event.has_value());
   int calls = 0;
-  ASSERT_TRUE((*loop)->Watch(event->get(), EPOLLIN, [&](std::uint32_t) {
-    event->Drain();
-    ++calls;
-  }).has_value());
+  ASSERT_TRUE((*loop)
+                  ->Watch(event->get(), EPOLLIN,
+                          [&](std::uint32_t) {
+                            event->Drain();
+                            ++calls;
+                          })
+                  .has_value());
   event->Signal();
   (*loop)->RunOnce(1000);
   EXPECT_EQ(calls, 1);

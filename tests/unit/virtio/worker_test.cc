@@ -120,9 +120,7 @@ TEST_F(WorkerTest, Reset_NothingInFlight_IsDone) {
   EXPECT_TRUE(ResetAndWait());
 }
 
-TEST_F(WorkerTest, Reset_WithoutActivation_IsDone) {
-  EXPECT_TRUE(ResetAndWait());
-}
+TEST_F(WorkerTest, Reset_WithoutActivation_IsDone) { EXPECT_TRUE(ResetAndWait()); }
 
 TEST_F(WorkerTest, Reset_ChainsInFlight_IsDoneWhenTheyAreGone) {
   DescriptorChainBuilder(driver_).AppendWritable(4).Build();

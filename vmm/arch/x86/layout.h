@@ -5,13 +5,13 @@
 
 namespace gemel::x86 {
 
-// ---- memory --------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 //   0                 1 MiB     16 MiB                   3 GiB      3.25 GiB        4 GiB
 //   | low RAM | tables | RAM ...  kernel                  | hole: virtio-mmio … APICs | RAM …
 inline constexpr std::uint64_t kRamBelow4GMax = 3ull << 30;  // micro; server will end at 2 GiB
 inline constexpr std::uint64_t kRamAbove4G = 4ull << 30;
-// Below 640 KiB: boot structures of direct boot (vmm/boot). The EBDA and BIOS area 0x9FC00-0xFFFFF is
-// RAM that the e820 map reserves; RSDP, MP table and ACPI tables lie in it.
+// Below 640 KiB: boot structures of direct boot (vmm/boot). The EBDA and BIOS area 0x9FC00-0xFFFFF
+// is RAM that the e820 map reserves; RSDP, MP table and ACPI tables lie in it.
 inline constexpr std::uint64_t kGdtAddress = 0x500;
 inline constexpr std::uint64_t kPvhStartInfo = 0x6000;
 inline constexpr std::uint64_t kBootParams = 0x7000;
@@ -32,7 +32,7 @@ inline constexpr std::uint64_t kLocalApic = 0xfee00000;
 inline constexpr std::uint64_t kKvmIdentityMap = 0xfffbc000;
 inline constexpr std::uint64_t kKvmTss = 0xfffbd000;
 
-// ---- ports ---------------------------------------------------------------------------------------
+// ---- ports --------------------------------------------------------------------------------------
 inline constexpr std::uint16_t kPortI8042 = 0x60;    // 0x60 and 0x64
 inline constexpr std::uint16_t kPortCmos = 0x70;     // 0x70 and 0x71
 inline constexpr std::uint16_t kPortSerial = 0x3f8;  // COM1, 8 ports
@@ -41,13 +41,15 @@ inline constexpr std::uint16_t kPortPm = 0x600;
 inline constexpr std::uint16_t kPortReset = 0xcf9;  // FADT RESET_REG, value 6
 // Reserved for fw_cfg (a later machine type's): 0x510-0x51b.
 
-// ---- interrupt lines (GSIs = IOAPIC pins) --------------------------------------------------------
-// The PIT (ISA IRQ 0) is on pin 2, as everywhere; the other ISA IRQs are on the pin of their number.
+// ---- interrupt lines (GSIs = IOAPIC pins) -------------------------------------------------------
+// The PIT (ISA IRQ 0) is on pin 2, as everywhere; the other ISA IRQs are on the pin of their
+// number.
 inline constexpr std::uint32_t kIrqSerial = 4;
 inline constexpr std::uint32_t kIrqRtc = 8;
 inline constexpr std::uint32_t kIrqSci = 9;
 // Device n of the virtio-mmio bus. Edge-triggered, one device a line.
-inline constexpr std::uint32_t kMmioIrqs[] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 13, 14, 15};
+inline constexpr std::uint32_t kMmioIrqs[] = {16, 17, 18, 19, 20, 21, 22, 23,
+                                              5,  6,  7,  10, 11, 13, 14, 15};
 inline constexpr std::uint32_t kIoApicPins = 24;
 
 }  // namespace gemel::x86

@@ -64,8 +64,7 @@ class VirtQueueTest : public ::testing::Test {
   std::unique_ptr<VirtQueue> queue_;
 };
 
-// ---- chains
-// -----------------------------------------------------------------------------------------
+// ---- chains -------------------------------------------------------------------------------------
 
 TEST_F(VirtQueueTest, Pop_NothingOffered_IsEmpty) {
   Create();
@@ -193,8 +192,7 @@ TEST_F(VirtQueueTest, Pop_WholeQueueOffered_AllInFlight) {
   EXPECT_FALSE(popped->has_value());
 }
 
-// ---- rings that break the rules
-// ---------------------------------------------------------------------
+// ---- rings that break the rules -----------------------------------------------------------------
 
 TEST_F(VirtQueueTest, AvailIndex_FurtherAheadThanTheQueueIsLong_Breaks) {
   Create();
@@ -328,8 +326,7 @@ TEST_F(VirtQueueTest, Error_Once_IsForEver) {
   EXPECT_FALSE(queue_->EnableNotification());
 }
 
-// ---- indirect tables
-// --------------------------------------------------------------------------------
+// ---- indirect tables ----------------------------------------------------------------------------
 
 TEST_F(VirtQueueTest, Indirect_Table_IsWalked) {
   Create(kFeatureIndirectDesc);
@@ -443,8 +440,7 @@ TEST_F(IndirectTest, UnalignedTable_IsWalked) {
   EXPECT_EQ(IovLength(chain.writable()), 16u);
 }
 
-// ---- interrupts
-// -------------------------------------------------------------------------------------
+// ---- interrupts ---------------------------------------------------------------------------------
 
 TEST_F(VirtQueueTest, NeedsInterrupt_NothingCompleted_IsFalse) {
   Create();
@@ -505,8 +501,7 @@ TEST_F(VirtQueueTest, NeedsInterrupt_EventIdx_WholeTurnWithoutAsking_IsTrue) {
   EXPECT_TRUE(queue_->NeedsInterrupt());
 }
 
-// ---- notifications
-// ----------------------------------------------------------------------------------
+// ---- notifications ------------------------------------------------------------------------------
 
 TEST_F(VirtQueueTest, Notification_WithoutEventIdx_IsTheFlag) {
   Create();
@@ -589,8 +584,7 @@ TEST_P(NotificationTest, DriverAndDeviceOnTwoThreads_NoneIsLost) {
 }
 INSTANTIATE_TEST_SUITE_P(Features, NotificationTest, ::testing::Values(0, kFeatureEventIdx));
 
-// ---- Create
-// -----------------------------------------------------------------------------------------
+// ---- Create -------------------------------------------------------------------------------------
 
 class CreateTest : public VirtQueueTest {
  protected:
@@ -638,8 +632,7 @@ TEST_F(CreateTest, DeviceRingAtTheVeryEndOfRam_IsFine) {
   EXPECT_EQ(Refusal(layout), "");
 }
 
-// ---- copies
-// -----------------------------------------------------------------------------------------
+// ---- copies -------------------------------------------------------------------------------------
 
 TEST(IovTest, Copies_SkipAndCrossSegments) {
   std::string a = "abc", b = "", c = "defgh";

@@ -64,8 +64,7 @@ class MmioTest : public ::testing::Test {
   std::optional<FakeMmioDriver> driver_;
 };
 
-// ---- identity
-// ---------------------------------------------------------------------------------------
+// ---- identity -----------------------------------------------------------------------------------
 
 TEST_F(MmioTest, Identity_IsVersion2) {
   EXPECT_EQ(driver_->Read(mmio::kMagicValue), 0x74726976u);
@@ -93,8 +92,7 @@ TEST_F(MmioTest, Registers_OtherWidthsAndPlaces_ReadZeroAndIgnoreWrites) {
   EXPECT_EQ(driver_->Read(0x0c8), 0u);
 }
 
-// ---- negotiation
-// ------------------------------------------------------------------------------------
+// ---- negotiation --------------------------------------------------------------------------------
 
 TEST_F(MmioTest, Features_AreTheDevicesAndTheTransports) {
   EXPECT_EQ(driver_->DeviceFeatures(),
@@ -141,8 +139,7 @@ TEST_F(MmioTest, DriverFeatures_AfterFeaturesOk_AreIgnored) {
   EXPECT_EQ(device_->activation->features, kFeatureVersion1);
 }
 
-// ---- illegal orders
-// ---------------------------------------------------------------------------------
+// ---- illegal orders -----------------------------------------------------------------------------
 
 TEST_F(MmioTest, Status_DriverBeforeAcknowledge_IsIgnored) {
   driver_->SetStatus(kStatusDriver);
@@ -229,8 +226,7 @@ TEST_F(MmioTest, QueueNumMax_IsTheDevices) {
   EXPECT_EQ(driver_->Read(mmio::kQueueNumMax), 4u);
 }
 
-// ---- activation
-// -------------------------------------------------------------------------------------
+// ---- activation ---------------------------------------------------------------------------------
 
 TEST_F(MmioTest, DriverOk_ActivatesTheQueuesThatAreReady) {
   Start();
@@ -281,8 +277,7 @@ TEST_F(MmioTest, DriverOk_DeviceRefuses_NeedsReset) {
   EXPECT_EQ(driver_->status() & kStatusNeedsReset, 0u);
 }
 
-// ---- interrupts and kicks
-// ---------------------------------------------------------------------------
+// ---- interrupts and kicks -----------------------------------------------------------------------
 
 TEST_F(MmioTest, QueueInterrupt_SetsItsBitUntilAcknowledged) {
   Start();
@@ -349,8 +344,7 @@ TEST_F(MmioTest, Destructor_WhileActive_EndsTheDeviceAndRemovesItsIoEvents) {
   EXPECT_TRUE(io_events_.entries().empty());
 }
 
-// ---- configuration space
-// ----------------------------------------------------------------------------
+// ---- configuration space ------------------------------------------------------------------------
 
 TEST_F(MmioTest, Config_AnyWidth_ReachesTheDevice) {
   device_->config[3] = std::byte{0x77};
@@ -388,8 +382,7 @@ TEST_F(MmioTest, ConfigGeneration_ConfigInterrupt_Changes) {
   EXPECT_NE(driver_->Read(mmio::kConfigGeneration), before);
 }
 
-// ---- reset
-// ------------------------------------------------------------------------------------------
+// ---- reset --------------------------------------------------------------------------------------
 
 TEST_F(MmioTest, Reset_WhileActive_ClearsTheRegisterFile) {
   Start();

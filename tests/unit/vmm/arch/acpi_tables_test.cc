@@ -102,8 +102,7 @@ TEST(AcpiTablesTest, Write_PutsTheRsdpWhereKernelsLook) {
   EXPECT_EQ(std::memcmp(magic, "RSD PTR ", 8), 0);
 }
 
-// ---- guest ABI
-// -----------------------------------------------------------------------------------
+// ---- guest ABI ----------------------------------------------------------------------------------
 
 std::string ReadAll(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -121,8 +120,7 @@ TEST(AcpiTablesTest, Micro1_IsWhatItAlwaysWas) {
   EXPECT_TRUE(ReadAll(path) == bytes) << path << " differs";
 }
 
-// ---- what iasl says
-// ------------------------------------------------------------------------------
+// ---- what iasl says -----------------------------------------------------------------------------
 
 class IaslTest : public ::testing::Test {
  protected:

@@ -120,7 +120,9 @@ TEST(ControlChannel, EmptyPayload_IsAMessage) {
 TEST(ControlChannel, PeerClosed_ClosedAfterItsMessages) {
   auto pair = Pair();
   ASSERT_TRUE(pair.first.Send({"last", {}}));
-  { ControlChannel gone = std::move(pair.first); }
+  {
+    ControlChannel gone = std::move(pair.first);
+  }
   EXPECT_EQ(pair.second.Receive()->message.payload, "last");
   EXPECT_EQ(pair.second.Receive()->state, Received::State::kClosed);
 }
@@ -128,13 +130,17 @@ TEST(ControlChannel, PeerClosed_ClosedAfterItsMessages) {
 TEST(ControlChannel, PeerClosedWithUnreadMessages_Closed) {
   auto pair = Pair();
   ASSERT_TRUE(pair.second.Send({"never read", {}}));
-  { ControlChannel gone = std::move(pair.first); }
+  {
+    ControlChannel gone = std::move(pair.first);
+  }
   EXPECT_EQ(pair.second.Receive()->state, Received::State::kClosed);
 }
 
 TEST(ControlChannel, SendToClosedPeer_Aborted) {
   auto pair = Pair();
-  { ControlChannel gone = std::move(pair.first); }
+  {
+    ControlChannel gone = std::move(pair.first);
+  }
   auto sent = pair.second.Send({"x", {}});
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, Code::kAborted);
@@ -188,7 +194,7 @@ TEST(ControlChannel, MostFds_ArriveInOrderAndCloseOnExec) {
   ASSERT_TRUE(received);
   ASSERT_EQ(received->message.fds.size(), kMaxMessageFds);
   for (std::size_t i = 0; i < kMaxMessageFds; ++i) {
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(fstat(received->message.fds[i].get(), &info), 0);
     EXPECT_EQ(info.st_size, static_cast<off_t>(i));
     EXPECT_EQ(fcntl(received->message.fds[i].get(), F_GETFD), FD_CLOEXEC);

@@ -77,8 +77,7 @@ class BackendTest : public ::testing::Test {
   FakePort port_;
 };
 
-// ---- descriptors
-// ---------------------------------------------------------------------------------
+// ---- descriptors --------------------------------------------------------------------------------
 
 class FdBackendTest : public BackendTest {
  protected:
@@ -221,14 +220,13 @@ TEST_F(BackendTest, DevNullAsInput_IsItsEnd) {
   EXPECT_EQ(port_.input, "");
 }
 
-// ---- pty
-// -----------------------------------------------------------------------------------------
+// ---- pty ----------------------------------------------------------------------------------------
 
 class PtyBackendTest : public BackendTest {
  protected:
   PtyBackendTest() {
-    auto backend = PtyBackend::Create(
-        loop_.get(), UniqueFd(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)));
+    auto backend =
+        PtyBackend::Create(loop_.get(), UniqueFd(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)));
     CHECK(backend.has_value());
     backend_ = *std::move(backend);
     backend_->Connect(&port_);
@@ -300,8 +298,7 @@ TEST_F(PtyBackendTest, NobodyThere_LoopDoesNotSpin) {
   EXPECT_TRUE(ran);
 }
 
-// ---- socket
-// --------------------------------------------------------------------------------------
+// ---- socket -------------------------------------------------------------------------------------
 
 class SocketBackendTest : public BackendTest {
  protected:

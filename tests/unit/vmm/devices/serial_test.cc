@@ -86,8 +86,7 @@ class SerialTest : public ::testing::Test {
   std::unique_ptr<Serial> serial_;
 };
 
-// ---- registers
-// -----------------------------------------------------------------------------------
+// ---- registers ----------------------------------------------------------------------------------
 
 TEST_F(SerialTest, PowerOn_TransmitterIsEmptyAndNothingPends) {
   EXPECT_EQ(In(kLsr), 0x60);
@@ -145,8 +144,7 @@ TEST_F(SerialTest, Reset_IsAsAfterPowerOn) {
   EXPECT_EQ(In(kMsr), 0xb0);
 }
 
-// ---- output
-// --------------------------------------------------------------------------------------
+// ---- output -------------------------------------------------------------------------------------
 
 TEST_F(SerialTest, Line_IsOneWrite) {
   Send("hello\n");
@@ -244,8 +242,7 @@ TEST_F(SerialTest, Drain_WaitsForTheBackend) {
   EXPECT_EQ(backend_->output, "last words\n");
 }
 
-// ---- transmitter interrupt
-// -----------------------------------------------------------------------
+// ---- transmitter interrupt ----------------------------------------------------------------------
 
 // serial8250_do_startup of Linux calls a chip that does not do this buggy, and polls it.
 TEST_F(SerialTest, EnablingThrInterruptWhileEmpty_RaisesItEachTime) {
@@ -285,8 +282,7 @@ TEST_F(SerialTest, EveryBurstOfTheHandlersLoop_HasItsEdge) {
   EXPECT_EQ(irq_.Take(), 512);
 }
 
-// ---- input
-// ---------------------------------------------------------------------------------------
+// ---- input --------------------------------------------------------------------------------------
 
 TEST_F(SerialTest, Input_IsReadInOrderAndClearsDataReady) {
   Out(kFcr, 0x01);
@@ -399,8 +395,7 @@ TEST_F(SerialTest, Priorities_AreLineStatusThenReceivedThenThrThenModem) {
   EXPECT_EQ(irq_.Take(), 1);  // the level never fell in between
 }
 
-// ---- modem lines and loopback
-// --------------------------------------------------------------------
+// ---- modem lines and loopback -------------------------------------------------------------------
 
 // autoconfig of Linux: MCR = LOOP|OUT2|RTS must read as DCD|CTS.
 TEST_F(SerialTest, Loopback_ModemOutputsAreItsInputs) {

@@ -13,16 +13,16 @@ constexpr std::uint64_t kMiB = 1 << 20;
 // Two regions that touch at 1 MiB, and one beyond a hole.
 std::unique_ptr<GuestMemory> TouchingRegionsAndAHole(
     MemoryBacking backing = MemoryBacking::kAnonymous) {
-  const std::array<MemoryRange, 3> ranges = {{{GuestAddress{0}, kMiB},
-                                              {GuestAddress{kMiB}, kMiB},
-                                              {GuestAddress{4 * kMiB}, kMiB}}};
+  const std::array<MemoryRange, 3> ranges = {
+      {{GuestAddress{0}, kMiB}, {GuestAddress{kMiB}, kMiB}, {GuestAddress{4 * kMiB}, kMiB}}};
   auto memory = GuestMemory::Create(ranges, backing);
   EXPECT_TRUE(memory.has_value());
   return std::move(*memory);
 }
 
 TEST(GuestMemoryTest, Create_OverlappingRanges_IsRefused) {
-  const std::array<MemoryRange, 2> ranges = {{{GuestAddress{0}, 2 * kMiB}, {GuestAddress{kMiB}, kMiB}}};
+  const std::array<MemoryRange, 2> ranges = {
+      {{GuestAddress{0}, 2 * kMiB}, {GuestAddress{kMiB}, kMiB}}};
   const auto memory = GuestMemory::Create(ranges, MemoryBacking::kAnonymous);
   ASSERT_FALSE(memory.has_value());
   EXPECT_EQ(memory.error().code, Code::kInvalidArgument);
