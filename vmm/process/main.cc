@@ -1,11 +1,13 @@
 // gemel-vmm: the process of one virtual machine. Started by `gemel run` or the daemon, never by
 // hand.
+#include <pthread.h>
 #include <signal.h>
 
 #include <charconv>
 #include <cstring>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "vmm/process/vm_server.h"
@@ -20,6 +22,16 @@ constexpr int kWrongUse = 2;
 void IgnoreTerminalSignals() {
   for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU})
     signal(number, SIG_IGN);
+}
+
+// With glibc's 8 MiB a host that gives huge pages unasked backs the top of each stack with 2 MiB.
+void KeepThreadStacksSmall() {
+  constexpr std::size_t kStackBytes = 512 << 10;
+  pthread_attr_t attributes;
+  CHECK(pthread_attr_init(&attributes) == 0);
+  CHECK(pthread_attr_setstacksize(&attributes, kStackBytes) == 0);
+  CHECK(pthread_setattr_default_np(&attributes) == 0);
+  pthread_attr_destroy(&attributes);
 }
 
 Result<int> ControlFd(int argc, char** argv) {
@@ -48,6 +60,7 @@ Result<int> Serve(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   gemel::IgnoreTerminalSignals();
+  gemel::KeepThreadStacksSmall();
   const auto status = gemel::Serve(argc, argv);
   if (status) return *status;
   LOG_UNLIMITED(kError, "gemel-vmm", "{}", status.error().message);
