@@ -74,8 +74,8 @@ class Runner:
     def __call__(self, *arguments, steps=(), timeout=TIMEOUT):
         """gemel run ARGUMENTS, with somebody at its console who does the steps."""
         on = [word for step in steps for word in ("--on", step)]
-        done = self.host.run([HERE / "drive", "--timeout", str(timeout), *on, "--", GEMEL, "run",
-                              *map(str, arguments)], cwd=str(ROOT), timeout=timeout + 60)
+        command = [HERE / "drive", "--timeout", timeout, *on, "--", GEMEL, "run", *arguments]
+        done = self.host.run([str(word) for word in command], cwd=str(ROOT), timeout=timeout + 60)
         return Ended(done.returncode, done.stdout.decode(errors="replace"),
                      done.stderr.decode(errors="replace"))
 
