@@ -79,9 +79,9 @@ class Runner:
         return Ended(done.returncode, done.stdout.decode(errors="replace"),
                      done.stderr.decode(errors="replace"))
 
-    def tiny(self, do, *arguments, cmdline="", **options):
-        """The stock kernel with our initramfs, which does `do`."""
-        return self("--kernel", self.debian / "vmlinuz", "--initrd", self.images / "tiny.cpio",
+    def tiny(self, do, *arguments, cmdline="", kernel=None, **options):
+        """The stock cloud kernel, or another, with our initramfs, which does `do`."""
+        return self("--kernel", kernel or self.debian / "vmlinuz", "--initrd", self.images / "tiny.cpio",
                     "--cmdline", f"console=ttyS0 quiet panic=-1 do={do} {cmdline}".strip(),
                     *arguments, **options)
 
