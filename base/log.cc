@@ -1,6 +1,10 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <climits>
 
 #include "base/clock.h"
 
@@ -37,6 +41,14 @@ std::string_view LevelName(LogLevel level) {
 
 }  // namespace
 
+// A pipe that polls writable takes PIPE_BUF bytes at once.
+void WriteUnlessFull(int fd, std::string_view text) {
+  pollfd ready{fd, POLLOUT, 0};
+  if (poll(&ready, 1, 0) == 0) return;
+  [[maybe_unused]] const ssize_t n =
+      write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+}
+
 void SetLogFd(int fd) { Settings().fd = fd; }
 void SetLogLevel(LogLevel level) { Settings().level = level; }
 void SetLogName(std::string name) { Settings().name = std::move(name); }
@@ -64,7 +76,7 @@ void WriteLog(LogLevel level, std::string_view component, std::string_view messa
       settings.name.empty()
           ? fmt::format("{} {}: {}\n", LevelName(level), component, message)
           : fmt::format("{} {}: {}: {}\n", LevelName(level), settings.name, component, message);
-  [[maybe_unused]] const ssize_t written = write(settings.fd.load(), line.data(), line.size());
+  WriteUnlessFull(settings.fd.load(), line);
 }
 
 void WriteLimitedLog(LogLimiter& limiter, LogLevel level, std::string_view component,

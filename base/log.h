@@ -4,8 +4,7 @@
 //
 // LOG is rate-limited at each place it stands, because most places can be reached by a guest;
 // LOG_UNLIMITED is for places that only the host reaches. Levels: docs/logging.md.
-// Any thread. A reader that does not read loses lines, and never holds a thread up, if the
-// descriptor is non-blocking.
+// Any thread. A reader that does not read loses lines and never holds a thread up.
 #pragma once
 #include <fmt/format.h>
 
@@ -38,6 +37,10 @@ class LogLimiter {
   std::atomic<std::uint32_t> in_window_{0};
   std::atomic<std::uint32_t> suppressed_{0};
 };
+
+// Writes `text`, at most PIPE_BUF (4096) bytes of it, unless that would wait for a reader: then it
+// is lost. For stderr, which nothing may wait for.
+void WriteUnlessFull(int fd, std::string_view text);
 
 // Writes the line as it is, without asking a limiter. Use the macros.
 void WriteLog(LogLevel level, std::string_view component, std::string_view message);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,7 @@ class UringEngine : public BlockBackend {
   void Start(SlotIndex slot);
   void Prepare(SlotIndex slot);
   void Finish(SlotIndex slot);
+  void NextSync();
   std::size_t TakeReady(std::span<BlockCompletion> out);
   std::size_t TakeCompletions(std::span<BlockCompletion> out);
   Status Enter();
@@ -60,7 +62,12 @@ class UringEngine : public BlockBackend {
   std::vector<Transfer> transfers_;      // by slot; at most one entry of the ring each
   std::vector<SlotIndex> free_;          // slots without a request
   std::vector<SlotIndex> bounce_queue_;  // slots that wait for a bounce buffer, first come first
-  std::vector<BlockCompletion> ready_;   // completed without the ring
+  // Linux reports a failed write-back once, to one fdatasync of those that wait for it. So one is
+  // in the ring at a time, and those that wait for their turn (here) share its failure through
+  // RawFile::flush_error.
+  std::vector<SlotIndex> sync_queue_;
+  std::optional<SlotIndex> syncing_;
+  std::vector<BlockCompletion> ready_;  // completed without the ring
   std::array<BounceBuffer, kBounceBuffers> bounces_;
   std::vector<std::span<std::byte>> free_bounces_;
   std::size_t bounces_used_ = 0;  // of bounces_, the others were never needed
@@ -77,6 +84,7 @@ UringEngine::UringEngine(RawFile file, EventFd completion, std::unique_ptr<Restr
       transfers_(depth) {
   free_.reserve(depth);
   bounce_queue_.reserve(depth);
+  sync_queue_.reserve(depth);
   ready_.reserve(depth);
   free_bounces_.reserve(kBounceBuffers);
   for (SlotIndex slot = depth; slot > 0; --slot) free_.push_back(slot - 1);
@@ -124,10 +132,14 @@ void PrepareVector(io_uring_sqe* sqe, const IoCall& call) {
 }
 
 void UringEngine::Prepare(SlotIndex slot) {
+  const IoCall call = transfers_[slot].Next();
+  if (call.kind == IoCall::Kind::kSync) {
+    if (syncing_ && *syncing_ != slot) return sync_queue_.push_back(slot);
+    syncing_ = slot;
+  }
   // A slot has one entry at most, and the ring has as many as there are slots.
   io_uring_sqe* sqe = io_uring_get_sqe(ring_);
   CHECK(sqe != nullptr);
-  const IoCall call = transfers_[slot].Next();
   switch (call.kind) {
     case IoCall::Kind::kRead:
     case IoCall::Kind::kWrite:
@@ -183,6 +195,7 @@ void UringEngine::FailUnsubmitted(int error) {
   for (unsigned at = head; at != queue.sqe_tail; ++at) {
     const auto slot = static_cast<SlotIndex>(queue.sqes[at & *queue.kring_mask].user_data);
     --in_ring_;
+    if (syncing_ == slot) syncing_.reset();
     ready_.push_back({.tag = transfers_[slot].request().tag, .result = -error});
     const std::span<std::byte> bounce = transfers_[slot].TakeBounce();
     if (!bounce.empty()) free_bounces_.push_back(bounce);
@@ -190,11 +203,13 @@ void UringEngine::FailUnsubmitted(int error) {
   }
   io_uring_smp_store_release(queue.ktail, head);
   queue.sqe_head = queue.sqe_tail = head;
-  for (const SlotIndex slot : bounce_queue_) {
-    ready_.push_back({.tag = transfers_[slot].request().tag, .result = -error});
-    free_.push_back(slot);
+  for (std::vector<SlotIndex>* const waiting : {&bounce_queue_, &sync_queue_}) {
+    for (const SlotIndex slot : *waiting) {
+      ready_.push_back({.tag = transfers_[slot].request().tag, .result = -error});
+      free_.push_back(slot);
+    }
+    waiting->clear();
   }
-  bounce_queue_.clear();
   completion_.Signal();
 }
 
@@ -233,6 +248,7 @@ std::size_t UringEngine::TakeCompletions(std::span<BlockCompletion> out) {
     }
     out[n++] = {.tag = transfers_[slot].request().tag, .result = *result};
     Finish(slot);
+    if (syncing_ == slot) NextSync();
   }
   return n;
 }
@@ -246,6 +262,18 @@ void UringEngine::Finish(SlotIndex slot) {
   const SlotIndex next = bounce_queue_.front();
   bounce_queue_.erase(bounce_queue_.begin());
   Start(next);
+}
+
+void UringEngine::NextSync() {
+  syncing_.reset();
+  while (!sync_queue_.empty()) {
+    const SlotIndex slot = sync_queue_.front();
+    sync_queue_.erase(sync_queue_.begin());
+    if (file_.flush_error == 0) return Prepare(slot);
+    ready_.push_back({.tag = transfers_[slot].request().tag, .result = file_.flush_error});
+    Finish(slot);
+    completion_.Signal();
+  }
 }
 
 void UringEngine::WaitForAll() {

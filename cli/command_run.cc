@@ -27,12 +27,12 @@ Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, RunFiles fi
 }
 
 int RunMachine(RunOptions options) {
+  BlockRunSignals();  // first, so that no signal finds a file of ours half made
   auto files = OpenRunFiles(options.config);
   if (!files) {
     PrintError(files.error());
     return kWrongInput;
   }
-  BlockRunSignals();
   const auto session = BuildSession(std::move(options), std::move(*files));
   if (!session) {
     PrintError(session.error());

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/check.h"
 #include "base/thread.h"
 
 namespace gemel::cli {
@@ -58,13 +59,15 @@ ConsoleOutput::ConsoleOutput(UniqueFd pipe, EventLoop* loop, std::function<void(
     const MutexLock lock(shared_->mutex);
     shared_->loop = loop;
   }
-  thread_ = StartThread("console", [shared = shared_, pipe = pipe.Release(), done = std::move(done),
-                                    lost = std::move(lost)] {
+  auto thread = StartThread("console", [shared = shared_, pipe = pipe.Release(),
+                                        done = std::move(done), lost = std::move(lost)] {
     const UniqueFd owner(pipe);
     Copy(*shared, pipe, lost);
     shared->Tell(done);
     shared->finished = true;
   });
+  CHECK(thread.has_value());
+  thread_ = std::move(*thread);
 }
 
 ConsoleOutput::~ConsoleOutput() {

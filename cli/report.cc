@@ -2,17 +2,12 @@
 
 #include <unistd.h>
 
-#include <span>
-
-#include "base/file_util.h"
+#include "base/log.h"
 
 namespace gemel::cli {
 namespace {
 
-void WriteStderr(std::string_view text) {
-  // Nobody is left to be told if stderr itself fails.
-  [[maybe_unused]] const Status written = WriteAll(STDERR_FILENO, std::as_bytes(std::span(text)));
-}
+void WriteStderr(std::string_view text) { WriteUnlessFull(STDERR_FILENO, text); }
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -18,7 +19,8 @@ namespace {
 
 constexpr int kSendTimeoutMs = 5000;
 constexpr std::int64_t kPowerOffGraceMs = 5000;  // from "power off" to SIGKILL
-constexpr std::int64_t kExitGraceMs = 30'000;    // from the end of the conversation to SIGKILL
+constexpr int kMessagesATurn = 32;
+constexpr std::int64_t kExitGraceMs = 30'000;  // from the end of the conversation to SIGKILL
 constexpr std::int64_t kForegroundCheckMs = 300;
 
 // Without those that our parent has us ignore (nohup; a shell's background jobs).
@@ -107,7 +109,12 @@ std::uint64_t RunSession::Request(ControlRequestBody body) {
 // ---- what gemel-vmm says ------------------------------------------------------------------------
 
 void RunSession::OnControl() {
-  while (channel_) {
+  // A few at a time, so that a flood of them keeps neither signals nor the time-out waiting.
+  ReceiveAtMost(kMessagesATurn);
+}
+
+void RunSession::ReceiveAtMost(int count) {
+  for (; channel_ && count > 0; --count) {
     Result<Received> received = channel_->Receive();
     if (received && received->state == Received::State::kNothing) return;
     if (!received || received->state == Received::State::kClosed) {
@@ -228,20 +235,21 @@ void RunSession::OnStopRequest(int signal) {
 }
 
 void RunSession::PressPowerButton(std::string_view why) {
-  PrintNote(fmt::format("{}: power button pressed; once more to power off", why));
   Request(PowerButtonRequest{});
+  PrintNote(fmt::format("{}: power button pressed; once more to power off", why));
 }
 
 void RunSession::PowerOffNow(std::string_view why) {
   if (phase_ == Phase::kStopping) return;
   phase_ = Phase::kStopping;
-  PrintNote(fmt::format("{}: power off", why));
   Request(PowerOffRequest{});
   (void)kill_timer_.Start(loop_.get(), kPowerOffGraceMs, [this] { vmm_.Kill(); });
+  PrintNote(fmt::format("{}: power off", why));
 }
 
 void RunSession::OnTimeout() {
-  if (!vmm_.alive() || outcome_) return;
+  if (!vmm_.alive()) return;
+  if (outcome_) return vmm_.Kill();  // it said that it has ended, and has not
   outcome_ = kTimedOut;
   if (phase_ == Phase::kConfiguring) return vmm_.Kill();
   PowerOffNow("timeout");
@@ -293,7 +301,7 @@ void RunSession::TakeTerminal() {
 // ---- the end ------------------------------------------------------------------------------------
 
 void RunSession::OnVmmExit() {
-  OnControl();  // what it said last
+  ReceiveAtMost(INT_MAX);  // what it said last
   loop_->Unwatch(vmm_.pidfd());
   const pid_t pid = vmm_.pid();
   const ExitState exit = vmm_.Reap();

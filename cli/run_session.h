@@ -39,6 +39,7 @@ class RunSession {
   std::uint64_t Request(ControlRequestBody body);
 
   void OnControl();
+  void ReceiveAtMost(int count);
   void OnReply(const ControlReply& reply);
   void OnEvent(const ControlEvent& event);
   void OnConfigured();

@@ -35,7 +35,11 @@ namespace {
 
 bool Terminal::is_terminal() const { return isatty(fd_) == 1; }
 
-bool Terminal::in_foreground() const { return tcgetpgrp(fd_) == getpgrp(); }
+// Job control is the controlling terminal's; any other is ours as soon as it is open.
+bool Terminal::in_foreground() const {
+  const pid_t group = tcgetpgrp(fd_);
+  return group == getpgrp() || (group < 0 && errno == ENOTTY && is_terminal());
+}
 
 void Terminal::StartKeeper() {
   int ends[2];

@@ -13,7 +13,8 @@ namespace gemel::virtio {
 Result<std::unique_ptr<Worker>> Worker::Create(std::string name, Client* client) {
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   std::unique_ptr<Worker> worker(new Worker(name, client, std::move(loop)));
-  worker->thread_ = StartThread(std::move(name), [loop = worker->loop_.get()] { loop->Run(); });
+  ASSIGN_OR_RETURN(worker->thread_,
+                   StartThread(std::move(name), [loop = worker->loop_.get()] { loop->Run(); }));
   return worker;
 }
 

@@ -150,6 +150,35 @@ def test_terminal_is_put_back_when_the_vmm_dies():
     assert after == before
 
 
+def test_menu_on_a_terminal_that_is_not_the_controlling_one_resets_and_quits():
+    """A machine without a single virtio device: its reset has nothing to wait for."""
+    master, slave = pty.openpty()
+    guest = subprocess.Popen(command("faults", "spin", "--rng", "off"), stdin=slave, stdout=slave,
+                             stderr=subprocess.DEVNULL, start_new_session=True)
+    assert b"begin" in os.read(master, 100)
+    os.write(master, b"\x1dr")
+    assert b"begin" in os.read(master, 100)
+    os.write(master, b"\x1dq")
+    assert guest.wait(timeout=DEADLINE) == 0
+    os.close(master)
+    os.close(slave)
+
+
+def test_stderr_that_nobody_reads_does_not_keep_the_timeout_from_acting():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while True:
+            os.write(writing, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(writing, True)
+    guest = subprocess.Popen(command("faults", "spin", "--timeout", "1s"), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=writing)
+    assert guest.wait(timeout=DEADLINE) == 124
+    os.close(reading)
+    os.close(writing)
+
+
 def test_disk_of_another_machine_is_refused(start, tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(1 << 20))

@@ -78,10 +78,12 @@ Parsed ParseBlkRequest(std::span<const iovec> readable, std::span<const iovec> w
   const std::uint64_t room = IovLength(writable) - 1;
   switch (static_cast<BlkRequestType>(header.type)) {
     case BlkRequestType::kIn:
+      if (room > kMaxDataBytes) return IoError();
       return Range(Kind::kRead, header.sector, room, limits);
     case BlkRequestType::kOut:
       // 5.2.6.2: a write to a device that offers RO MUST be answered with IOERR.
       if (limits.read_only) return IoError();
+      if (IovLength(readable) - sizeof header > kMaxDataBytes) return IoError();
       return Range(Kind::kWrite, header.sector, IovLength(readable) - sizeof header, limits);
     case BlkRequestType::kFlush:
       return BlkRequest{.kind = Kind::kFlush};

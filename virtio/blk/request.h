@@ -22,8 +22,12 @@ struct BlkLimits {
   std::uint64_t features = 0;  // negotiated
 };
 
-// The most that one discard or write-zeroes segment may cover: what is slow is told apart from what
-// hangs, and a reset waits for no more than this.
+// The most that one read or write may move. Descriptors may name the same RAM again and again, so
+// that a small guest could ask for 4 GiB at once; drivers stay below 4 MiB. More is IOERR.
+inline constexpr std::uint64_t kMaxDataBytes = 64u << 20;
+
+// The most that one discard or write-zeroes segment may cover: a reset waits for
+// what is in flight, which is at most so many of these as the backend takes at once.
 inline constexpr std::uint32_t kMaxRangeSectors = 1u << 21;  // 1 GiB
 
 struct BlkRequest {

@@ -36,12 +36,13 @@ void BlockSignalsButKick() {
 
 }  // namespace
 
-std::unique_ptr<VcpuThread> VcpuThread::Start(std::unique_ptr<Vcpu> vcpu,
-                                              VcpuEnvironment environment) {
+Result<std::unique_ptr<VcpuThread>> VcpuThread::Start(std::unique_ptr<Vcpu> vcpu,
+                                                      VcpuEnvironment environment) {
   InstallKickHandler();
   std::unique_ptr<VcpuThread> result(new VcpuThread(std::move(vcpu), std::move(environment)));
   VcpuThread* const self = result.get();
-  self->thread_ = StartThread(fmt::format("vcpu-{}", self->id_), [self] { self->Main(); });
+  ASSIGN_OR_RETURN(self->thread_,
+                   StartThread(fmt::format("vcpu-{}", self->id_), [self] { self->Main(); }));
   return result;
 }
 

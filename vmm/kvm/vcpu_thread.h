@@ -48,7 +48,9 @@ class VcpuThread {
  public:
   // Starts a thread named vcpu-<id>, paused. Takes SIGRTMIN for the whole process, with a handler
   // that does nothing.
-  static std::unique_ptr<VcpuThread> Start(std::unique_ptr<Vcpu> vcpu, VcpuEnvironment environment);
+  // kUnavailable or kResourceExhausted if the host gives no thread.
+  static Result<std::unique_ptr<VcpuThread>> Start(std::unique_ptr<Vcpu> vcpu,
+                                                   VcpuEnvironment environment);
   // Stops.
   ~VcpuThread();
   VcpuThread(const VcpuThread&) = delete;

@@ -80,7 +80,9 @@ class Machine {
   virtual Status Resume() = 0;
   virtual Status Reset() = 0;  // OnResetDone follows
   virtual Status PressPowerButton() = 0;
-  // Ends it now. Everything in flight is drained first; OnPoweredOff is called before this returns.
+  // Ends it now. What is in flight is drained first, for at most 2 s; OnPoweredOff is called before
+  // this returns. After that the process should end without destroying the machine, whose
+  // destructor waits for storage that hangs.
   virtual void PowerOff() = 0;
   // Waits, at most `timeout_ms`, until the serial port has passed on what the guest wrote.
   virtual void DrainSerial(int timeout_ms) = 0;

@@ -167,9 +167,12 @@ Status MicroMachine::CreateVcpus() {
     RETURN_IF_ERROR(vcpu->SetCpuid(x86::CpuidOfCpu(cpuid, id)));
     RETURN_IF_ERROR(vcpu->SetMsrs(x86::FirmwareMsrs()));
     RETURN_IF_ERROR(vcpu->SaveInitialState());
-    vcpus_.push_back(kvm::VcpuThread::Start(
-        std::move(vcpu),
-        {.ports = &ports_, .memory = &mmio_, .events = this, .on_thread_start = {}}));
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<kvm::VcpuThread> thread,
+        kvm::VcpuThread::Start(
+            std::move(vcpu),
+            {.ports = &ports_, .memory = &mmio_, .events = this, .on_thread_start = {}}));
+    vcpus_.push_back(std::move(thread));
   }
   return {};
 }
@@ -186,8 +189,9 @@ Status MicroMachine::LoadGuest() {
     ASSIGN_OR_RETURN(sources.rsdp, x86::WriteAcpiTables(*memory_, {config_.cpus, devices}));
   } else {
     RETURN_IF_ERROR(x86::WriteMpTable(*memory_, config_.cpus));
-    if (!sources.cmdline.empty()) sources.cmdline += ' ';
-    sources.cmdline += x86::MmioCmdlineWords(devices);
+    // In front: what follows a "--" goes to init.
+    const std::string words = x86::MmioCmdlineWords(devices);
+    sources.cmdline = words.empty() ? sources.cmdline : words + ' ' + sources.cmdline;
   }
   ASSIGN_OR_RETURN(const x86::BootState state, boot::Load(*memory_, sources));
   return vcpus_[0]->RunPaused([&](kvm::Vcpu& vcpu) { return vcpu.SetBootState(state); });

@@ -1,14 +1,21 @@
 #include "vmm/machine/micro_machine.h"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "vmm/kvm/vcpu.h"
 
 namespace gemel {
 namespace {
+
+// From power-off to the end of the process, whatever the storage does; less than a controller's
+// patience.
+constexpr std::chrono::seconds kDeviceGrace{2};
 
 const char* Name(MachineState state) {
   switch (state) {
@@ -103,7 +110,43 @@ void MicroMachine::EndVcpus() {
   state_ = MachineState::kOff;
   PauseVcpus();
   for (auto& vcpu : vcpus_) vcpu->Stop();
-  transports_.clear();
+  WaitForDevices();
+}
+
+namespace {
+
+// What the workers and the waiting loop share; the loop may leave first.
+struct Quiescence {
+  Mutex mutex;
+  std::condition_variable_any changed;
+  std::size_t busy GUARDED_BY(mutex) = 0;
+};
+
+}  // namespace
+
+// Bounded: storage that hangs must not keep the end of the machine from being told. What is in
+// flight then was never acknowledged, and ends with the process.
+void MicroMachine::WaitForDevices() {
+  const auto shared = std::make_shared<Quiescence>();
+  {
+    const MutexLock lock(shared->mutex);
+    shared->busy = transports_.size();
+  }
+  for (auto& transport : transports_) {
+    transport->ResetFromMachine([shared] {
+      const MutexLock lock(shared->mutex);
+      --shared->busy;
+      shared->changed.notify_all();
+    });
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kDeviceGrace;
+  const MutexLock lock(shared->mutex);
+  while (shared->busy > 0) {
+    if (shared->changed.wait_until(shared->mutex, deadline) == std::cv_status::timeout) {
+      LOG(kWarning, "machine", "{} devices are still busy: ending without them", shared->busy);
+      return;
+    }
+  }
 }
 
 // ---- reset: pause, drain every device, clear, load again, go on ---------------------------------
@@ -112,23 +155,32 @@ void MicroMachine::BeginReset() {
   after_reset_ = state_;
   state_ = MachineState::kResetting;
   PauseVcpus();
+  ++boot_;
+  reset_posted_ = false;
   resets_pending_ = transports_.size();
-  if (resets_pending_ == 0) return FinishReset();
+  // Never from within BeginReset: whoever asked for the reset hears of its end later.
+  if (resets_pending_ == 0) return PostFinishReset();
   for (auto& transport : transports_) {
     transport->ResetFromMachine([this] {
       PostIfAlive([this] {
-        if (state_ == MachineState::kResetting && --resets_pending_ == 0) FinishReset();
+        if (--resets_pending_ == 0) PostFinishReset();
       });
     });
   }
+}
+
+void MicroMachine::PostFinishReset() {
+  PostIfAlive([this] {
+    if (state_ == MachineState::kResetting) FinishReset();
+  });
 }
 
 void MicroMachine::FinishReset() {
   if (const Status reloaded = ReloadGuest(); !reloaded)
     return Crash(fmt::format("reset: {}", reloaded.error().message), "");
   state_ = after_reset_;
-  if (state_ == MachineState::kRunning) ResumeVcpus();
   observer_->OnResetDone();
+  if (state_ == MachineState::kRunning) ResumeVcpus();
 }
 
 Status MicroMachine::ReloadGuest() {
@@ -154,12 +206,23 @@ void MicroMachine::PostIfAlive(std::function<void()> task) {
   });
 }
 
+// A guest can ask thousands of times before the loop stops it; one closure is enough.
 void MicroMachine::OnPowerOff() {
+  if (power_off_posted_.exchange(true)) return;
   PostIfAlive([this] { PowerOff(); });
 }
 
 void MicroMachine::OnReset() {
-  PostIfAlive([this] { GuestReboots(); });
+  if (reset_posted_.exchange(true)) return;
+  PostOfThisBoot([this] { GuestReboots(); });
+}
+
+// The guest runs on until its vCPUs are paused: what it still causes then must not reach the next
+// boot.
+void MicroMachine::PostOfThisBoot(std::function<void()> task) {
+  PostIfAlive([this, boot = boot_.load(), task = std::move(task)] {
+    if (boot == boot_) task();
+  });
 }
 
 void MicroMachine::OnSystemReset(std::uint32_t) { OnReset(); }
@@ -167,7 +230,7 @@ void MicroMachine::OnSystemShutdown(std::uint32_t) { OnPowerOff(); }
 
 // docs/decisions/001-what-a-triple-fault-means.md
 void MicroMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
-  PostIfAlive([this, vcpu, report = std::move(report)] {
+  PostOfThisBoot([this, vcpu, report = std::move(report)] {
     const std::string reason = fmt::format("vCPU {}: triple fault", vcpu);
     if (!UserSpaceSeen()) return Crash(reason + " before the guest came up", report);
     LOG(kWarning, "machine", "{}, taken as a reboot\n{}", reason, report);
@@ -180,7 +243,7 @@ bool MicroMachine::UserSpaceSeen() const {
 }
 
 void MicroMachine::OnFailure(std::uint32_t vcpu, std::string reason, std::string report) {
-  PostIfAlive([this, vcpu, reason = std::move(reason), report = std::move(report)] {
+  PostOfThisBoot([this, vcpu, reason = std::move(reason), report = std::move(report)] {
     Crash(fmt::format("vCPU {}: {}", vcpu, reason), report);
   });
 }

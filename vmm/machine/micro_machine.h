@@ -1,6 +1,7 @@
 // The `micro` machine: its parts, in the order they depend on one another, and how it moves between
 // its states. micro_builder.cc puts it together.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,9 +66,11 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   void PauseVcpus();
   void ResumeVcpus();
   void BeginReset();
+  void PostFinishReset();
   void FinishReset();
   Status ReloadGuest();
   void EndVcpus();
+  void WaitForDevices();
   bool UserSpaceSeen() const;
   void Crash(const std::string& reason, const std::string& report);
   void GuestReboots();
@@ -80,6 +83,7 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   void OnSystemReset(std::uint32_t vcpu) override;
   void OnSystemShutdown(std::uint32_t vcpu) override;
   void PostIfAlive(std::function<void()> task);
+  void PostOfThisBoot(std::function<void()> task);
 
   const MachineConfig config_;
   EventLoop* const loop_;            // outlives the machine
@@ -89,6 +93,9 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   MachineState state_ = MachineState::kBuilt;
   MachineState after_reset_ = MachineState::kRunning;
   std::size_t resets_pending_ = 0;
+  std::atomic<std::uint64_t> boot_{0};  // counts resets; changed while no vCPU runs
+  std::atomic<bool> power_off_posted_{false};
+  std::atomic<bool> reset_posted_{false};
 
   UniqueFd kernel_, initrd_;
   SystemClock clock_;

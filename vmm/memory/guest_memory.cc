@@ -117,6 +117,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(std::span<const MemoryR
   const bool huge = backing == MemoryBacking::kHugePages;
   RETURN_IF_ERROR(CheckRanges(ranges, huge ? kHugePageSize : kPageSize));
   std::unique_ptr<GuestMemory> memory(new GuestMemory);
+  memory->reserved_ = huge;
   if (backing != MemoryBacking::kAnonymous) {
     ASSIGN_OR_RETURN(memory->shared_fd_, MakeMemfd(TotalSize(ranges), huge));
   }
@@ -231,6 +232,10 @@ void GuestMemory::MarkDirty(GuestAddress, std::uint64_t) const {}
 
 Status GuestMemory::Clear() const {
   for (const Region& region : regions_) {
+    if (reserved_) {  // a hole would give the reservation away, and the next touch could find none
+      std::memset(region.host, 0, region.size);
+      continue;
+    }
     const int failed =
         shared_fd_
             ? fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -114,7 +114,8 @@ class GuestMemory {
   // True if all of [at, at + length) is RAM.
   bool Contains(GuestAddress at, std::uint64_t length) const;
 
-  // Makes all RAM read as zero again and gives its pages back to the host. For a machine reset.
+  // Makes all RAM read as zero again and gives its pages back to the host (but reserved
+  // ones). For a machine reset.
   // REQUIRES: no vCPU runs and no I/O is in flight.
   Status Clear() const;
 
@@ -129,6 +130,7 @@ class GuestMemory {
 
   std::vector<Region> regions_;
   UniqueFd shared_fd_;
+  bool reserved_ = false;  // kHugePages
 };
 
 }  // namespace gemel

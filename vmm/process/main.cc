@@ -2,6 +2,7 @@
 // hand.
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <cstring>
@@ -45,14 +46,16 @@ Result<int> ControlFd(int argc, char** argv) {
   return fd;
 }
 
-Result<int> Serve(int argc, char** argv) {
+// Returns only if it could not begin.
+Status Serve(int argc, char** argv) {
   ASSIGN_OR_RETURN(const int fd, ControlFd(argc, argv));
   ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Adopt(UniqueFd(fd)));
   ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(const std::unique_ptr<VmServer> server,
                    VmServer::Create(std::move(channel), loop.get()));
   loop->Run();
-  return server->exit_status();
+  // Without destructors: they would wait for storage that hangs, and the kernel cleans up as well.
+  _exit(server->exit_status());
 }
 
 }  // namespace
@@ -62,7 +65,6 @@ int main(int argc, char** argv) {
   gemel::IgnoreTerminalSignals();
   gemel::KeepThreadStacksSmall();
   const auto status = gemel::Serve(argc, argv);
-  if (status) return *status;
   LOG_UNLIMITED(kError, "gemel-vmm", "{}", status.error().message);
   return gemel::kWrongUse;
 }

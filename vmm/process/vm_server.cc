@@ -15,6 +15,9 @@ namespace {
 // unread.
 constexpr int kSendTimeoutMs = 2000;
 constexpr int kSerialDrainMs = 2000;
+// The reader of a console on stdio may be slow or stopped, and still misses nothing of a guest that
+// ended by itself. Being told to power off cuts this short by the controller's SIGKILL.
+constexpr int kConsoleDrainMs = 600'000;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -84,6 +87,7 @@ void VmServer::OnReadable() {
 // Whoever started this machine is gone, and with it the console and everybody who could stop it.
 void VmServer::OnControllerGone() {
   if (std::exchange(peer_gone_, true)) return;
+  told_to_end_ = true;
   loop_->Unwatch(channel_.fd());
   if (machine_ != nullptr && machine_->state() != MachineState::kOff) {
     LOG_UNLIMITED(kInfo, "control", "the controller is gone: powering off");
@@ -105,6 +109,7 @@ void VmServer::Handle(ControlRequest request) {
   if (std::holds_alternative<PowerOffRequest>(request.body)) {
     const auto running = machine();
     Reply(id, running ? Status{} : Status(std::unexpected(running.error())));
+    told_to_end_ = true;
     if (running) (*running)->PowerOff();
     return;
   }
@@ -182,7 +187,8 @@ void VmServer::Send(const ControlMessage& message) {
 }
 
 void VmServer::End(const ControlEvent& event, int exit_status) {
-  machine_->DrainSerial(kSerialDrainMs);
+  const bool patient = !told_to_end_ && config_.serial.kind == SerialConfig::Kind::kStdio;
+  machine_->DrainSerial(patient ? kConsoleDrainMs : kSerialDrainMs);
   Send(EncodeEvent(event));
   exit_status_ = exit_status;
   loop_->Stop();

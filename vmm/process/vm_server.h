@@ -53,6 +53,7 @@ class VmServer : private MachineObserver {
   // A reset is replied to when it is done; until then nothing more is received, which keeps replies
   // in order.
   std::optional<std::uint64_t> reset_request_;
+  bool told_to_end_ = false;  // by a PowerOffRequest or by the controller's end
   bool peer_gone_ = false;
   int exit_status_ = 1;
 };

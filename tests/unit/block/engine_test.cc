@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -139,6 +140,34 @@ TEST_P(EngineTest, FileMadeShorter_ReadsZerosPastItsEnd) {
 }
 
 TEST_P(EngineTest, Flush_Succeeds) { EXPECT_EQ(Do(*backend_, {.op = Op::kFlush}), 0); }
+
+TEST_P(EngineTest, FlushesAndDurableWritesTogether_AllComplete) {
+  auto data = Pattern(4096, 9);
+  const iovec iov = Iov(data);
+  for (std::uint64_t tag = 0; tag < 16; ++tag) {
+    BlockRequest request;
+    request.op = tag % 2 == 0 ? Op::kWrite : Op::kFlush;
+    request.tag = tag;
+    if (tag % 2 == 0) {
+      request.offset = 4096 * tag;
+      request.iov = {&iov, 1};
+      request.durable = true;
+    }
+    backend_->Queue(request);
+  }
+  ASSERT_TRUE(backend_->Submit());
+  std::set<std::uint64_t> done;
+  while (done.size() < 16) {
+    std::array<BlockCompletion, 16> out;
+    const std::size_t n = backend_->Reap(out);
+    for (const BlockCompletion& completion : std::span(out).first(n)) {
+      EXPECT_EQ(completion.result, completion.tag % 2 == 0 ? 4096 : 0);
+      done.insert(completion.tag);
+    }
+    pollfd ready{backend_->completion_fd(), POLLIN, 0};
+    if (n == 0) ASSERT_EQ(poll(&ready, 1, 10'000), 1);
+  }
+}
 
 TEST_P(EngineTest, DurableWrite_AnswersTheWritesLength) {
   auto data = Pattern(4096, 4);
