@@ -165,7 +165,9 @@ TEST_P(EngineTest, FlushesAndDurableWritesTogether_AllComplete) {
       done.insert(completion.tag);
     }
     pollfd ready{backend_->completion_fd(), POLLIN, 0};
-    if (n == 0) ASSERT_EQ(poll(&ready, 1, 10'000), 1);
+    if (n == 0) {
+      ASSERT_EQ(poll(&ready, 1, 10'000), 1);
+    }
   }
 }
 
