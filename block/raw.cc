@@ -17,6 +17,7 @@ Result<std::unique_ptr<BlockBackend>> OpenRaw(RawOptions options) {
     if (backend || options.engine == Engine::kIoUring) return backend;
     LOG_UNLIMITED(kInfo, "block", "synchronous I/O: {}", backend.error().message);
   }
+  // NOLINTNEXTLINE(bugprone-use-after-move): an engine that could not be made has left it alone
   return CreateSyncEngine(std::move(file), options.depth);
 }
 

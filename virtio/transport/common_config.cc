@@ -168,6 +168,7 @@ void CommonConfig::Reset(std::function<void()> done) {
       phase_ = Phase::kResetting;
     }
   }
+  // NOLINTNEXTLINE(bugprone-use-after-move): moved only in the other phases
   if (before == Phase::kSetup) return done();
   // Without the lock: the device may be done at once, on this thread. Nobody else comes here for
   // this activation, because the phase says so.

@@ -35,7 +35,8 @@ std::int64_t SecondsFromRtcTime(const RtcTime& time) {
   const std::chrono::year_month month = the_year / 1 + months(int{time.month} - 1);
   const std::chrono::sys_days first = month / 1;
   const std::int64_t days = first.time_since_epoch().count() + time.day - 1;
-  return days * kSecondsADay + time.hour * 3600 + time.minute * 60 + time.second;
+  return days * kSecondsADay + time.hour * std::int64_t{3600} + time.minute * std::int64_t{60} +
+         time.second;
 }
 
 std::uint8_t EncodeRtcNumber(std::uint8_t number, RtcFormat format) {

@@ -6,6 +6,7 @@
 // C++ has a size, so that every structure with one, and every ioctl number made of it, came out
 // wrong.
 #undef __DECLARE_FLEX_ARRAY
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the kernel's name
 #define __DECLARE_FLEX_ARRAY(type, name) type name[]
 #include <linux/kvm.h>
 #include <sys/ioctl.h>

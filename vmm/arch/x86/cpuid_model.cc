@@ -78,9 +78,9 @@ void AddIdentity(CpuidTable* table, const CpuModel& model, const CpuidEntry& hos
   std::array<std::byte, 48> brand{};
   std::memcpy(brand.data(), model.brand.data(), std::min(model.brand.size(), brand.size() - 1));
   for (std::uint32_t i = 0; i < 3; ++i) {
-    table->push_back({0x80000002 + i, 0, false, LoadLe32(brand, 16 * i),
-                      LoadLe32(brand, 16 * i + 4), LoadLe32(brand, 16 * i + 8),
-                      LoadLe32(brand, 16 * i + 12)});
+    const std::size_t at = std::size_t{16} * i;
+    table->push_back({0x80000002 + i, 0, false, LoadLe32(brand, at), LoadLe32(brand, at + 4),
+                      LoadLe32(brand, at + 8), LoadLe32(brand, at + 12)});
   }
   table->push_back({0x80000007, 0, false, 0, 0, 0, 0});
 }
