@@ -36,7 +36,8 @@ PHASES = {
 def boot(result, goals, runs):
     parts = [f"Medians of {runs} pairs in one emulated KVM host, after one pair discarded; in brackets "
              "the least and the most. What is emulated runs at about a tenth of its speed: only ratios "
-             "mean something."]
+             "mean something. The host compacts its memory before each run, as finding huge pages would otherwise "
+             "stall whichever VMM comes next."]
     for case, samples in result["boot"].items():
         parts.append(_boot_case(case, samples, goals[case]))
     if result["memory"]:
@@ -169,14 +170,19 @@ def micro(runs):
     rows = [[f"{program}: {name}", f"{found['cpu_time']:.0f}",
              f"{found['items_per_second'] / 1e6:.2f}" if found["items_per_second"] else ""]
             for program, by_name in runs.items() for name, found in by_name.items()]
-    return "Medians of 5 repetitions.\n\n" + table(["", "CPU ns", "million items/s"], rows)
+    return "Medians of 5 repetitions.\n\n" + table(["", "CPU ns an iteration", "million items/s"], rows)
 
 
 # ---- the file ------------------------------------------------------------------------------------
 
 def with_provenance(section, command, root):
-    commit = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-                            stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    def git(*words):
+        return subprocess.run(["git", "-C", str(root), *words], stdout=subprocess.PIPE, text=True,
+                              check=False).stdout.strip()
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    if git("status", "--porcelain", "--", ".", ":!docs"):
+        commit += " with changes"
     with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
         model = re.search(r"model name\s*: (.*)", cpuinfo.read())
     load = os.getloadavg()[1]
