@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import warnings
 
 import pytest
 
@@ -23,7 +22,6 @@ GEMEL = BUILD / "cli/gemel"
 VMM = BUILD / "vmm/process/gemel-vmm"
 # Many times what a quiet machine needs: a test that fails by time says nothing about Gemel.
 TIMEOUT = 300
-DRIVE_TIMEOUT = 124  # what ./drive ends with then
 
 
 @dataclasses.dataclass
@@ -79,12 +77,6 @@ class Runner:
         command = [HERE / "drive", "--timeout", timeout, *on, "--", GEMEL, "run", *arguments]
         command = [str(word) for word in command]
         done = self.host.run(command, cwd=str(ROOT), timeout=timeout + 60)
-        if done.returncode == DRIVE_TIMEOUT:
-            # Rarely the emulated host's nested paging wedges a guest of either VMM: the walk of its
-            # page tables ends at an address that is not RAM, for ever (docs/STATUS.md).
-            warnings.warn(f"no end in {timeout} s, run once more: {command}\n"
-                          f"{done.stdout.decode(errors='replace')[-2000:]}")
-            done = self.host.run(command, cwd=str(ROOT), timeout=timeout + 60)
         return Ended(done.returncode, done.stdout.decode(errors="replace"),
                      done.stderr.decode(errors="replace"))
 
