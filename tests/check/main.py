@@ -157,11 +157,11 @@ def integration(log, options):
 
 
 def kvmhost(log, options):
-    return pytest("tests/kvmhost", log, timeout=1200, repeat=5 if options.mode == LONG else 1)
+    return pytest("tests/kvmhost", log, timeout=1200, repeat=3 if options.mode == LONG else 1)
 
 
 def os_guests(log, options):
-    return pytest("tests/os", log, timeout=2400, repeat=10 if options.mode == LONG else 1)
+    return pytest("tests/os", log, timeout=2400, repeat=5 if options.mode == LONG else 1)
 
 
 def asan(log, options):
@@ -179,7 +179,7 @@ def tsan(log, options):
 
 
 def fuzzers(log, options):
-    outcome = fuzz.run_all(1800 if options.mode == LONG else 10, log.parent)
+    outcome = fuzz.run_all(900 if options.mode == LONG else 10, log.parent)
     if not outcome.cases:
         outcome.add("fuzz", results.SKIPPED, "tests/fuzz has no target yet")
     return outcome
