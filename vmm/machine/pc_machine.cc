@@ -1,4 +1,4 @@
-#include "vmm/machine/micro_machine.h"
+#include "vmm/machine/pc_machine.h"
 
 #include <algorithm>
 #include <chrono>
@@ -35,17 +35,17 @@ const char* Name(MachineState state) {
 
 }  // namespace
 
-MicroMachine::MicroMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer)
+PcMachine::PcMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer)
     : config_(std::move(config)),
       loop_(loop),
       observer_(observer),
-      alive_(std::make_shared<MicroMachine*>(this)) {}
+      alive_(std::make_shared<PcMachine*>(this)) {}
 
-MicroMachine::~MicroMachine() = default;
+PcMachine::~PcMachine() = default;
 
 // ---- what the owner asks for --------------------------------------------------------------------
 
-Status MicroMachine::Start() {
+Status PcMachine::Start() {
   if (state_ != MachineState::kBuilt)
     return FailedPrecondition("start: this VM is {}", Name(state_));
   state_ = MachineState::kRunning;
@@ -53,7 +53,7 @@ Status MicroMachine::Start() {
   return {};
 }
 
-Status MicroMachine::Pause() {
+Status PcMachine::Pause() {
   if (state_ == MachineState::kPaused) return {};
   if (state_ != MachineState::kRunning)
     return FailedPrecondition("pause: this VM is {}", Name(state_));
@@ -62,7 +62,7 @@ Status MicroMachine::Pause() {
   return {};
 }
 
-Status MicroMachine::Resume() {
+Status PcMachine::Resume() {
   if (state_ == MachineState::kRunning) return {};
   if (state_ != MachineState::kPaused)
     return FailedPrecondition("resume: this VM is {}", Name(state_));
@@ -71,42 +71,42 @@ Status MicroMachine::Resume() {
   return {};
 }
 
-Status MicroMachine::Reset() {
+Status PcMachine::Reset() {
   if (state_ != MachineState::kRunning && state_ != MachineState::kPaused)
     return FailedPrecondition("reset: this VM is {}", Name(state_));
   BeginReset();
   return {};
 }
 
-Status MicroMachine::PressPowerButton() {
+Status PcMachine::PressPowerButton() {
   if (state_ == MachineState::kOff || state_ == MachineState::kBuilt)
     return FailedPrecondition("power button: this VM is {}", Name(state_));
   if (!config_.acpi) return FailedPrecondition("power button: this VM runs with acpi=off");
-  pm_->PressPowerButton();
+  platform_->PressPowerButton();
   return {};
 }
 
-void MicroMachine::PowerOff() {
+void PcMachine::PowerOff() {
   if (state_ == MachineState::kOff) return;
   EndVcpus();
   observer_->OnPoweredOff();
 }
 
-void MicroMachine::DrainSerial(int timeout_ms) { serial_->Drain(timeout_ms); }
+void PcMachine::DrainSerial(int timeout_ms) { serial_->Drain(timeout_ms); }
 
 // ---- vCPUs --------------------------------------------------------------------------------------
 
-void MicroMachine::PauseVcpus() {
+void PcMachine::PauseVcpus() {
   for (auto& vcpu : vcpus_) vcpu->RequestPause();
   for (auto& vcpu : vcpus_) vcpu->WaitPaused();
 }
 
-void MicroMachine::ResumeVcpus() {
+void PcMachine::ResumeVcpus() {
   for (auto& vcpu : vcpus_) vcpu->Resume();
 }
 
 // The threads end, and then every device drains, so that nothing of the guest is at work any more.
-void MicroMachine::EndVcpus() {
+void PcMachine::EndVcpus() {
   state_ = MachineState::kOff;
   PauseVcpus();
   for (auto& vcpu : vcpus_) vcpu->Stop();
@@ -126,19 +126,17 @@ struct Quiescence {
 
 // Bounded: storage that hangs must not keep the end of the machine from being told. What is in
 // flight then was never acknowledged, and ends with the process.
-void MicroMachine::WaitForDevices() {
+void PcMachine::WaitForDevices() {
   const auto shared = std::make_shared<Quiescence>();
   {
     const MutexLock lock(shared->mutex);
-    shared->busy = transports_.size();
+    shared->busy = platform_->devices().size();
   }
-  for (auto& transport : transports_) {
-    transport->ResetFromMachine([shared] {
-      const MutexLock lock(shared->mutex);
-      --shared->busy;
-      shared->changed.notify_all();
-    });
-  }
+  platform_->ResetDevices([shared] {
+    const MutexLock lock(shared->mutex);
+    --shared->busy;
+    shared->changed.notify_all();
+  });
   const auto deadline = std::chrono::steady_clock::now() + kDeviceGrace;
   const MutexLock lock(shared->mutex);
   while (shared->busy > 0) {
@@ -151,31 +149,29 @@ void MicroMachine::WaitForDevices() {
 
 // ---- reset: pause, drain every device, clear, load again, go on ---------------------------------
 
-void MicroMachine::BeginReset() {
+void PcMachine::BeginReset() {
   after_reset_ = state_;
   state_ = MachineState::kResetting;
   PauseVcpus();
   ++boot_;
   reset_posted_ = false;
-  resets_pending_ = transports_.size();
+  resets_pending_ = platform_->devices().size();
   // Never from within BeginReset: whoever asked for the reset hears of its end later.
   if (resets_pending_ == 0) return PostFinishReset();
-  for (auto& transport : transports_) {
-    transport->ResetFromMachine([this] {
-      PostIfAlive([this] {
-        if (--resets_pending_ == 0) PostFinishReset();
-      });
+  platform_->ResetDevices([this] {
+    PostIfAlive([this] {
+      if (--resets_pending_ == 0) PostFinishReset();
     });
-  }
+  });
 }
 
-void MicroMachine::PostFinishReset() {
+void PcMachine::PostFinishReset() {
   PostIfAlive([this] {
     if (state_ == MachineState::kResetting) FinishReset();
   });
 }
 
-void MicroMachine::FinishReset() {
+void PcMachine::FinishReset() {
   if (const Status reloaded = ReloadGuest(); !reloaded)
     return Crash(fmt::format("reset: {}", reloaded.error().message), "");
   state_ = after_reset_;
@@ -183,11 +179,11 @@ void MicroMachine::FinishReset() {
   if (state_ == MachineState::kRunning) ResumeVcpus();
 }
 
-Status MicroMachine::ReloadGuest() {
+Status PcMachine::ReloadGuest() {
   serial_->Reset();
   rtc_->Reset();
-  pm_->Reset();
   reset_port_->Reset();
+  RETURN_IF_ERROR(platform_->ResetChips());
   RETURN_IF_ERROR(memory_->Clear());
   RETURN_IF_ERROR(vm_->RestoreIrqchip(initial_irqchip_));
   for (auto& vcpu : vcpus_) {
@@ -200,36 +196,36 @@ Status MicroMachine::ReloadGuest() {
 
 // ---- what the guest does, handed over from vCPU threads -----------------------------------------
 
-void MicroMachine::PostIfAlive(std::function<void()> task) {
+void PcMachine::PostIfAlive(std::function<void()> task) {
   loop_->Post([weak = std::weak_ptr(alive_), task = std::move(task)] {
     if (const auto alive = weak.lock()) task();
   });
 }
 
 // A guest can ask thousands of times before the loop stops it; one closure is enough.
-void MicroMachine::OnPowerOff() {
+void PcMachine::OnPowerOff() {
   if (power_off_posted_.exchange(true)) return;
   PostIfAlive([this] { PowerOff(); });
 }
 
-void MicroMachine::OnReset() {
+void PcMachine::OnReset() {
   if (reset_posted_.exchange(true)) return;
   PostOfThisBoot([this] { GuestReboots(); });
 }
 
 // The guest runs on until its vCPUs are paused: what it still causes then must not reach the next
 // boot.
-void MicroMachine::PostOfThisBoot(std::function<void()> task) {
+void PcMachine::PostOfThisBoot(std::function<void()> task) {
   PostIfAlive([this, boot = boot_.load(), task = std::move(task)] {
     if (boot == boot_) task();
   });
 }
 
-void MicroMachine::OnSystemReset(std::uint32_t) { OnReset(); }
-void MicroMachine::OnSystemShutdown(std::uint32_t) { OnPowerOff(); }
+void PcMachine::OnSystemReset(std::uint32_t) { OnReset(); }
+void PcMachine::OnSystemShutdown(std::uint32_t) { OnPowerOff(); }
 
 // docs/decisions/001-what-a-triple-fault-means.md
-void MicroMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
+void PcMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
   PostOfThisBoot([this, vcpu, report = std::move(report)] {
     const std::string reason = fmt::format("vCPU {}: triple fault", vcpu);
     if (!UserSpaceSeen()) return Crash(reason + " before the guest came up", report);
@@ -238,17 +234,17 @@ void MicroMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
   });
 }
 
-bool MicroMachine::UserSpaceSeen() const {
+bool PcMachine::UserSpaceSeen() const {
   return std::ranges::any_of(vcpus_, [](const auto& vcpu) { return vcpu->user_space_seen(); });
 }
 
-void MicroMachine::OnFailure(std::uint32_t vcpu, std::string reason, std::string report) {
+void PcMachine::OnFailure(std::uint32_t vcpu, std::string reason, std::string report) {
   PostOfThisBoot([this, vcpu, reason = std::move(reason), report = std::move(report)] {
     Crash(fmt::format("vCPU {}: {}", vcpu, reason), report);
   });
 }
 
-void MicroMachine::GuestReboots() {
+void PcMachine::GuestReboots() {
   // Paused: it asked for this just before the pause.
   if (state_ != MachineState::kRunning && state_ != MachineState::kPaused) return;
   if (config_.on_reboot == OnReboot::kReset) return BeginReset();
@@ -256,7 +252,7 @@ void MicroMachine::GuestReboots() {
   observer_->OnRebootExit();
 }
 
-void MicroMachine::Crash(const std::string& reason, const std::string& report) {
+void PcMachine::Crash(const std::string& reason, const std::string& report) {
   if (state_ == MachineState::kOff) return;
   EndVcpus();
   observer_->OnCrashed(reason, report);

@@ -1,5 +1,5 @@
-// The `micro` machine: its parts, in the order they depend on one another, and how it moves between
-// its states. micro_builder.cc puts it together.
+// The machine of every profile: memory, KVM, the chips that every PC has, a Platform for what
+// differs, and how it moves between its states. pc_builder.cc puts it together.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -7,12 +7,10 @@
 #include <vector>
 
 #include "base/event_loop.h"
-#include "virtio/transport/mmio_transport.h"
 #include "vmm/bus/interrupt.h"
 #include "vmm/bus/io_bus.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/machine_events.h"
-#include "vmm/devices/pm.h"
 #include "vmm/devices/reset_port.h"
 #include "vmm/devices/rtc.h"
 #include "vmm/devices/serial.h"
@@ -21,20 +19,21 @@
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/platform.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace gemel {
 
-class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEvents {
+class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents {
  public:
-  MicroMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer);
-  ~MicroMachine() override;
+  PcMachine(MachineConfig config, EventLoop* loop, MachineObserver* observer);
+  ~PcMachine() override;
 
   // Called once, before anything else. On failure the machine is only good for destruction.
   Status Construct(MachineFds fds);
 
   MachineState state() const override { return state_; }
-  std::vector<MachineDevice> devices() const override { return devices_; }
+  std::vector<MachineDevice> devices() const override { return platform_->devices(); }
   Status Start() override;
   Status Pause() override;
   Status Resume() override;
@@ -44,19 +43,11 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   void DrainSerial(int timeout_ms) override;
 
  private:
-  // A device and how it hangs on the bus, waiting for its transport.
-  struct MmioDevice {
-    std::unique_ptr<virtio::VirtioDevice> device;
-    MachineDevice info;
-  };
-
-  // ---- building (micro_builder.cc)
+  // ---- building (pc_builder.cc)
   Status CreateMemory();
-  Status CreatePlatform();
+  Status CreateChips();
   Status CreateSerial(UniqueFd in, UniqueFd out);
-  Status CreateMmioDevices(std::vector<UniqueFd> disks);
-  Result<MmioDevice> CreateDisk(std::size_t index, UniqueFd fd) const;
-  Status AttachMmio(MmioDevice device);
+  Status CreateDevices(MachineFds& fds);
   Status CreateVcpus();
   Result<Interrupt*> NewLine(std::uint32_t gsi);
   // Puts kernel, tables and initrd into (zeroed) guest memory and the first vCPU at its entry.
@@ -89,7 +80,7 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   EventLoop* const loop_;            // outlives the machine
   MachineObserver* const observer_;  // the same
   // Closures in the loop's queue hold a weak reference: the machine may be gone when they run.
-  const std::shared_ptr<MicroMachine*> alive_;
+  const std::shared_ptr<PcMachine*> alive_;
   MachineState state_ = MachineState::kBuilt;
   MachineState after_reset_ = MachineState::kRunning;
   std::size_t resets_pending_ = 0;
@@ -108,10 +99,8 @@ class MicroMachine : public Machine, private MachineEvents, private kvm::VcpuEve
   std::unique_ptr<Serial> serial_;
   std::unique_ptr<Rtc> rtc_;
   std::unique_ptr<I8042> i8042_;
-  std::unique_ptr<PowerManagement> pm_;
   std::unique_ptr<ResetPort> reset_port_;
-  std::vector<std::unique_ptr<virtio::MmioTransport>> transports_;
-  std::vector<MachineDevice> devices_;
+  std::unique_ptr<Platform> platform_;
   // Last: destroyed, and so stopped, before anything that a vCPU thread can reach.
   std::vector<std::unique_ptr<kvm::VcpuThread>> vcpus_;
 };

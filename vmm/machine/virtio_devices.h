@@ -1,0 +1,25 @@
+// The machine's virtio devices, made from its configuration. Which bus they will hang on is none of
+// their business: the profile's Platform attaches them (platform.h).
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "virtio/device.h"
+#include "vmm/config/machine_config.h"
+#include "vmm/machine/machine.h"
+
+namespace gemel {
+
+// A device that waits for its transport, and what `info` will say of it: name, kind, engine and
+// note are filled in; the rest is the Platform's.
+struct VirtioPart {
+  std::unique_ptr<virtio::VirtioDevice> device;
+  MachineDevice info;
+};
+
+// In the order in which guests find them, which is guest ABI: disks, then rng. Takes the descriptors
+// it needs out of `fds`. An error names the argument and the value that cannot be had.
+Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds);
+
+}  // namespace gemel
