@@ -6,15 +6,15 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "base/thread.h"
 
 namespace gemel::virtio {
 
-Result<std::unique_ptr<Worker>> Worker::Create(std::string name, Client* client) {
+Result<std::unique_ptr<Worker>> Worker::Create(std::string name, Client* client, ThreadRole role) {
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   std::unique_ptr<Worker> worker(new Worker(name, client, std::move(loop)));
-  ASSIGN_OR_RETURN(worker->thread_,
-                   StartThread(std::move(name), [loop = worker->loop_.get()] { loop->Run(); }));
+  ASSIGN_OR_RETURN(
+      worker->thread_,
+      StartThread(std::move(name), [loop = worker->loop_.get()] { loop->Run(); }, role));
   return worker;
 }
 

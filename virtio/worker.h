@@ -17,6 +17,7 @@
 
 #include "base/event_loop.h"
 #include "base/result.h"
+#include "base/thread.h"
 #include "virtio/device.h"
 #include "virtio/queue/virt_queue.h"
 
@@ -40,9 +41,10 @@ class Worker {
     virtual void OnStop(std::function<void()> stopped) = 0;
   };
 
-  // Starts the thread `name`. `client` outlives the worker: a device that is its own client
-  // declares its worker as the last member.
-  static Result<std::unique_ptr<Worker>> Create(std::string name, Client* client);
+  // Starts the thread `name`; `role` is what it may ask of the kernel in a sandbox. `client`
+  // outlives the worker: a device that is its own client declares its worker as the last member.
+  static Result<std::unique_ptr<Worker>> Create(std::string name, Client* client,
+                                                ThreadRole role = ThreadRole::kWorker);
   // Ends and joins the thread. REQUIRES: not started, or Reset's `done` has run, which is checked.
   ~Worker();
   Worker(const Worker&) = delete;

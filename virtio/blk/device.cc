@@ -153,7 +153,7 @@ Result<std::unique_ptr<VirtioDevice>> Blk::Create(BlkOptions options) {
   if (options.num_queues == 0 || options.num_queues > kMaxQueues)
     return InvalidArgument("queues: {}: not from 1 to {}", options.num_queues, kMaxQueues);
   std::unique_ptr<Blk> blk(new Blk(std::move(options)));
-  ASSIGN_OR_RETURN(blk->worker_, Worker::Create(blk->name_, blk.get()));
+  ASSIGN_OR_RETURN(blk->worker_, Worker::Create(blk->name_, blk.get(), ThreadRole::kDisk));
   return blk;
 }
 

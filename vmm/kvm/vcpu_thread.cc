@@ -41,8 +41,9 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::Start(std::unique_ptr<Vcpu> vcpu
   InstallKickHandler();
   std::unique_ptr<VcpuThread> result(new VcpuThread(std::move(vcpu), std::move(environment)));
   VcpuThread* const self = result.get();
-  ASSIGN_OR_RETURN(self->thread_,
-                   StartThread(fmt::format("vcpu-{}", self->id_), [self] { self->Main(); }));
+  ASSIGN_OR_RETURN(
+      self->thread_,
+      StartThread(fmt::format("vcpu-{}", self->id_), [self] { self->Main(); }, ThreadRole::kVcpu));
   return result;
 }
 
