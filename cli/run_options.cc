@@ -33,7 +33,7 @@ struct Words {
   std::string memory = "512M";
   std::string cpus = "1";
   std::string cpu = "host";
-  std::vector<std::string> disks;
+  std::vector<std::string> disks, nets;
   std::string serial = "stdio";
   std::string on_reboot = "reset";
   std::string acpi = "on";
@@ -58,6 +58,13 @@ void AddOptions(CLI::App& app, Words& words) {
                  "raw image or block device, may be repeated; with\n"
                  "readonly=on, serial=TEXT, direct=on,\nengine=auto|io_uring|sync")
       ->type_name("path=FILE[,KEY=VALUE...]")
+      ->allow_extra_args(false);
+  app.add_option("--net,-n", words.nets,
+                 "network, may be repeated; the other end is user (NAT,\n"
+                 "with hostfwd=tcp:127.0.0.1:2222-:22, net=, restrict=on),\n"
+                 "tap=NAME, macvtap=NAME, socket=PATH or fd=N; with mac=,\n"
+                 "mtu=, queues=, vhost=auto|on|off, rx-rate=, tx-rate= …")
+      ->type_name("END[,KEY=VALUE...]")
       ->allow_extra_args(false);
   add("--serial", words.serial, "KIND", "stdio, pty, file:PATH, unix:PATH or none");
   add("--on-reboot", words.on_reboot, "WORD", "what a guest's reboot does: reset or exit");
@@ -91,6 +98,10 @@ Result<RunOptions> Convert(const Words& words) {
   for (const std::string& text : words.disks) {
     ASSIGN_OR_RETURN(DiskConfig disk, ParseDisk(text));
     config.disks.push_back(std::move(disk));
+  }
+  for (const std::string& text : words.nets) {
+    ASSIGN_OR_RETURN(NetConfig net, ParseNet(text));
+    config.nets.push_back(std::move(net));
   }
   ASSIGN_OR_RETURN(config.serial, ParseSerial(words.serial));
   ASSIGN_OR_RETURN(config.on_reboot, ParseOnReboot(words.on_reboot));

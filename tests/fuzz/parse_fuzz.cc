@@ -12,7 +12,7 @@ namespace gemel {
 namespace {
 
 void ParseAll(std::uint8_t kind, std::string_view text) {
-  switch (kind % 7) {
+  switch (kind % 8) {
     case 0: {
       const auto size = ParseSize("size", text);
       if (size) CHECK(*ParseSize("size", FormatSize(*size)) == *size);
@@ -40,6 +40,13 @@ void ParseAll(std::uint8_t kind, std::string_view text) {
     }
     case 5:
       return static_cast<void>(ParseMeminfo(text));
+    case 6: {
+      const auto net = ParseNet(text);
+      CHECK(!net || Validate(*net));
+      const auto mac = ParseMac("mac", text);
+      if (mac) CHECK(*ParseMac("mac", FormatMac(*mac)) == *mac);
+      return;
+    }
     default:
       static_cast<void>(ParseNumber("n", text, 1, 64));
       static_cast<void>(ParseOnReboot(text));

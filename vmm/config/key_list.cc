@@ -34,7 +34,8 @@ std::unexpected<Error> UnknownKey(std::string_view argument, std::string_view pa
 }  // namespace
 
 Result<std::vector<KeyValue>> ParseKeyList(std::string_view argument, std::string_view text,
-                                           std::span<const std::string_view> known) {
+                                           std::span<const std::string_view> known,
+                                           std::span<const std::string_view> repeatable) {
   std::vector<KeyValue> list;
   for (const std::string& part : SplitParts(text)) {
     if (part.empty()) return InvalidArgument("{}: {}: an empty part", argument, text);
@@ -49,7 +50,8 @@ Result<std::vector<KeyValue>> ParseKeyList(std::string_view argument, std::strin
     KeyValue pair{part.substr(0, equals), part.substr(equals + 1)};
     if (std::ranges::find(known, pair.key) == known.end())
       return UnknownKey(argument, part, pair.key, known);
-    if (std::ranges::find(list, pair.key, &KeyValue::key) != list.end())
+    if (std::ranges::find(list, pair.key, &KeyValue::key) != list.end() &&
+        std::ranges::find(repeatable, pair.key) == repeatable.end())
       return InvalidArgument("{}: {}: given twice", argument, part);
     list.push_back(std::move(pair));
   }

@@ -102,7 +102,12 @@ Status Validate(const MachineConfig& config) {
   if (config.disks.size() > room)
     return InvalidArgument("disk: {} disks: more than this machine's {} devices{}",
                            config.disks.size(), room, config.rng ? " beside rng" : "");
+  if (config.nets.size() > room - config.disks.size())
+    return InvalidArgument("net: {} networks and {} disks: more than this machine's {} devices{}",
+                           config.nets.size(), config.disks.size(), room,
+                           config.rng ? " beside rng" : "");
   for (const DiskConfig& disk : config.disks) RETURN_IF_ERROR(ValidateDisk(disk));
+  for (const NetConfig& net : config.nets) RETURN_IF_ERROR(Validate(net));
   return ValidateSerial(config.serial);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/config/net_config.h"
 
 namespace gemel {
 
@@ -61,6 +62,7 @@ struct MachineConfig {
   BootConfig boot;
   bool acpi = true;  // false: MP table and virtio_mmio.device= words instead
   std::vector<DiskConfig> disks;
+  std::vector<NetConfig> nets;
   bool rng = true;  // a virtio-rng device
   SerialConfig serial;
   OnReboot on_reboot = OnReboot::kReset;

@@ -79,12 +79,36 @@ Status CheckFds(const ConfigureRequest& request) {
                          "serial output");
 }
 
+void EncodeNetFds(NetFds net, internal::NetFds* out, FdCollector& fds) {
+  for (UniqueFd& fd : net.queues) out->add_queue_fds(fds.Add(std::move(fd)));
+  for (UniqueFd& fd : net.vhost) out->add_vhost_fds(fds.Add(std::move(fd)));
+}
+
+Result<NetFds> DecodeNetFds(const internal::NetFds& in, std::uint32_t queues, FdDistributor& fds) {
+  NetFds net;
+  for (const std::uint32_t reference : in.queue_fds()) {
+    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, "net"));
+    RETURN_IF_ERROR(RequirePresence(fd, true, "net"));
+    net.queues.push_back(std::move(fd));
+  }
+  for (const std::uint32_t reference : in.vhost_fds()) {
+    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, "vhost"));
+    RETURN_IF_ERROR(RequirePresence(fd, true, "vhost"));
+    net.vhost.push_back(std::move(fd));
+  }
+  if (net.queues.size() != queues || (!net.vhost.empty() && net.vhost.size() != queues))
+    return InvalidArgument("control: net: {} and {} descriptors for {} queues", net.queues.size(),
+                           net.vhost.size(), queues);
+  return net;
+}
+
 void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdCollector& fds) {
   MachineToProto(request.config, out->mutable_machine());
   out->set_kvm_fd(fds.Add(std::move(request.kvm)));
   out->set_kernel_fd(fds.Add(std::move(request.kernel)));
   out->set_initrd_fd(fds.Add(std::move(request.initrd)));
   for (UniqueFd& disk : request.disks) out->add_disk_fds(fds.Add(std::move(disk)));
+  for (NetFds& net : request.nets) EncodeNetFds(std::move(net), out->add_net_fds(), fds);
   out->set_serial_in_fd(fds.Add(std::move(request.serial_in)));
   out->set_serial_out_fd(fds.Add(std::move(request.serial_out)));
   out->set_log_level(EnumToProto<internal::LogLevel>(request.log_level));
@@ -102,6 +126,14 @@ Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistri
   for (const std::uint32_t reference : in.disk_fds()) {
     ASSIGN_OR_RETURN(UniqueFd disk, fds.Take(reference, "disk"));
     request.disks.push_back(std::move(disk));
+  }
+  if (static_cast<std::size_t>(in.net_fds_size()) != request.config.nets.size())
+    return InvalidArgument("control: {} networks with descriptors of {}",
+                           request.config.nets.size(), in.net_fds_size());
+  for (int i = 0; i < in.net_fds_size(); ++i) {
+    const std::uint32_t queues = request.config.nets[static_cast<std::size_t>(i)].queues;
+    ASSIGN_OR_RETURN(NetFds net, DecodeNetFds(in.net_fds(i), queues, fds));
+    request.nets.push_back(std::move(net));
   }
   ASSIGN_OR_RETURN(request.serial_in, fds.Take(in.serial_in_fd(), "serial input"));
   ASSIGN_OR_RETURN(request.serial_out, fds.Take(in.serial_out_fd(), "serial output"));

@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "vmm/config/machine_config.h"
+#include "vmm/config/net_fds.h"
 #include "vmm/control/control_channel.h"
 
 namespace gemel {
@@ -35,6 +36,7 @@ struct ConfigureRequest {
   UniqueFd initrd;       // owned exactly if config.boot.initrd is not empty
   std::vector<UniqueFd>
       disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
+  std::vector<NetFds> nets;  // one a config.nets
   // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket
   // twice). kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM
   // socket. kNone: neither. Either may be non-blocking.

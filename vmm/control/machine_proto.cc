@@ -1,11 +1,15 @@
 #include "vmm/control/machine_proto.h"
 
+#include <algorithm>
+
 namespace gemel {
 namespace {
 
 static_assert(static_cast<int>(Profile::kMicro) + 1 == internal::PROFILE_MICRO);
 static_assert(static_cast<int>(OnReboot::kExit) + 1 == internal::ON_REBOOT_EXIT);
 static_assert(static_cast<int>(IoEngine::kSync) + 1 == internal::IO_ENGINE_SYNC);
+static_assert(static_cast<int>(NetConfig::Kind::kSocket) + 1 == internal::NET_KIND_SOCKET);
+static_assert(static_cast<int>(VhostMode::kOff) + 1 == internal::VHOST_MODE_OFF);
 static_assert(static_cast<int>(SerialConfig::Kind::kNone) + 1 == internal::SERIAL_KIND_NONE);
 
 Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
@@ -16,6 +20,78 @@ Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   disk.direct = in.direct();
   ASSIGN_OR_RETURN(disk.engine, EnumFromProto(in.engine(), IoEngine::kSync, "disk: engine"));
   return disk;
+}
+
+void LimitToProto(const NetLimit& limit, internal::NetLimit* out) {
+  out->set_bytes(limit.bytes);
+  out->set_bytes_burst(limit.bytes_burst);
+  out->set_packets(limit.packets);
+  out->set_packets_burst(limit.packets_burst);
+}
+
+NetLimit LimitFromProto(const internal::NetLimit& in) {
+  return {in.bytes(), in.bytes_burst(), in.packets(), in.packets_burst()};
+}
+
+void UserToProto(const UserNetConfig& user, internal::UserNet* out) {
+  for (const HostForward& forward : user.forwards) {
+    internal::HostForward* f = out->add_forwards();
+    f->set_udp(forward.udp);
+    f->set_host_address(forward.host_address);
+    f->set_host_port(forward.host_port);
+    f->set_guest_address(forward.guest_address);
+    f->set_guest_port(forward.guest_port);
+  }
+  out->set_net(user.net);
+  out->set_restricted(user.restricted);
+}
+
+Result<UserNetConfig> UserFromProto(const internal::UserNet& in) {
+  UserNetConfig user;
+  for (const internal::HostForward& f : in.forwards()) {
+    if (f.host_port() > 0xffff || f.guest_port() > 0xffff)
+      return InvalidArgument("net: hostfwd: {}-{}: not ports", f.host_port(), f.guest_port());
+    user.forwards.push_back({f.udp(), f.host_address(), static_cast<std::uint16_t>(f.host_port()),
+                             f.guest_address(), static_cast<std::uint16_t>(f.guest_port())});
+  }
+  user.net = in.net();
+  user.restricted = in.restricted();
+  return user;
+}
+
+void NetToProto(const NetConfig& net, internal::Net* out) {
+  out->set_kind(EnumToProto<internal::NetKind>(net.kind));
+  out->set_name(net.name);
+  out->set_path(net.path);
+  for (const int fd : net.fds) out->add_fds(static_cast<std::uint32_t>(fd));
+  if (net.mac) out->set_mac(std::string(net.mac->begin(), net.mac->end()));
+  out->set_mtu(net.mtu);
+  out->set_queues(net.queues);
+  out->set_vhost(EnumToProto<internal::VhostMode>(net.vhost));
+  LimitToProto(net.rx, out->mutable_rx());
+  LimitToProto(net.tx, out->mutable_tx());
+  UserToProto(net.user, out->mutable_user());
+}
+
+Result<NetConfig> NetFromProto(const internal::Net& in) {
+  NetConfig net;
+  ASSIGN_OR_RETURN(net.kind, EnumFromProto(in.kind(), NetConfig::Kind::kSocket, "net"));
+  net.name = in.name();
+  net.path = in.path();
+  for (const std::uint32_t fd : in.fds()) net.fds.push_back(static_cast<int>(fd & 0x7fffffff));
+  if (!in.mac().empty()) {
+    if (in.mac().size() != MacAddress().size())
+      return InvalidArgument("net: mac: {} bytes", in.mac().size());
+    net.mac.emplace();
+    std::ranges::copy(in.mac(), net.mac->begin());
+  }
+  net.mtu = in.mtu();
+  net.queues = in.queues();
+  ASSIGN_OR_RETURN(net.vhost, EnumFromProto(in.vhost(), VhostMode::kOff, "net: vhost"));
+  net.rx = LimitFromProto(in.rx());
+  net.tx = LimitFromProto(in.tx());
+  ASSIGN_OR_RETURN(net.user, UserFromProto(in.user()));
+  return net;
 }
 
 }  // namespace
@@ -41,6 +117,7 @@ void MachineToProto(const MachineConfig& config, internal::Machine* out) {
     d->set_direct(disk.direct);
     d->set_engine(EnumToProto<internal::IoEngine>(disk.engine));
   }
+  for (const NetConfig& net : config.nets) NetToProto(net, out->add_nets());
   out->set_rng(config.rng);
   out->mutable_serial()->set_kind(EnumToProto<internal::SerialKind>(config.serial.kind));
   out->mutable_serial()->set_path(config.serial.path);
@@ -60,6 +137,10 @@ Result<MachineConfig> MachineFromProto(const internal::Machine& in) {
   for (const internal::Disk& disk : in.disks()) {
     ASSIGN_OR_RETURN(DiskConfig d, DiskFromProto(disk));
     config.disks.push_back(std::move(d));
+  }
+  for (const internal::Net& net : in.nets()) {
+    ASSIGN_OR_RETURN(NetConfig n, NetFromProto(net));
+    config.nets.push_back(std::move(n));
   }
   config.rng = in.rng();
   ASSIGN_OR_RETURN(config.serial.kind,

@@ -20,6 +20,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "vmm/config/machine_config.h"
+#include "vmm/config/net_fds.h"
 
 namespace gemel {
 
@@ -29,6 +30,7 @@ struct MachineFds {
   UniqueFd kernel;              // readable, seekable; kept, because a reset loads it again
   UniqueFd initrd;              // or none
   std::vector<UniqueFd> disks;  // one a config.disks, opened and locked as it says
+  std::vector<NetFds> nets;     // one a config.nets
   // By config.serial.kind: kStdio: two ends, kPty: the master twice, kFile: `serial_out` alone,
   // kUnix: `serial_in`, listening.
   UniqueFd serial_in;

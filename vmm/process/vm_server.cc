@@ -45,6 +45,7 @@ MachineFds TakeFds(ConfigureRequest& request) {
   fds.kernel = std::move(request.kernel);
   fds.initrd = std::move(request.initrd);
   fds.disks = std::move(request.disks);
+  fds.nets = std::move(request.nets);
   fds.serial_in = std::move(request.serial_in);
   fds.serial_out = std::move(request.serial_out);
   return fds;

@@ -22,6 +22,26 @@ MachineConfig FullConfig() {
   config.acpi = false;
   config.disks = {{"/x\xff,b", true, "SER 1", true, IoEngine::kIoUring},
                   {"/c", false, "", false, IoEngine::kSync}};
+  NetConfig tap;
+  tap.kind = NetConfig::Kind::kTap;
+  tap.name = "tap7";
+  tap.mac = MacAddress{2, 3, 4, 5, 6, 7};
+  tap.mtu = 9000;
+  tap.queues = 2;
+  tap.vhost = VhostMode::kOff;
+  tap.rx = {1, 2, 3, 4};
+  tap.tx = {5, 6, 7, 8};
+  NetConfig user;
+  user.user.forwards = {{true, "127.0.0.2", 53, "10.1.0.9", 5353}};
+  user.user.net = "10.1.0.0/16";
+  user.user.restricted = true;
+  NetConfig other;
+  other.kind = NetConfig::Kind::kFd;
+  other.fds = {9};
+  NetConfig socket;
+  socket.kind = NetConfig::Kind::kSocket;
+  socket.path = "/run/\xff";
+  config.nets = {tap, user, other, socket};
   config.rng = false;
   config.serial = {SerialConfig::Kind::kFile, "/log"};
   config.on_reboot = OnReboot::kExit;
@@ -36,6 +56,12 @@ ConfigureRequest FullConfigure() {
   request.initrd = AnyFd();
   request.disks.push_back(AnyFd());
   request.disks.push_back(AnyFd());
+  for (const NetConfig& net : request.config.nets) {
+    NetFds& fds = request.nets.emplace_back();
+    for (std::uint32_t i = 0; i < net.queues; ++i) fds.queues.push_back(AnyFd());
+  }
+  request.nets[0].vhost.push_back(AnyFd());
+  request.nets[0].vhost.push_back(AnyFd());
   request.serial_out = AnyFd();
   request.log_level = LogLevel::kDebug;
   return request;
@@ -72,6 +98,11 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
   EXPECT_TRUE(configure->kvm && configure->kernel && configure->initrd && configure->serial_out);
   EXPECT_FALSE(configure->serial_in);
   EXPECT_EQ(configure->disks.size(), 2u);
+  ASSERT_EQ(configure->nets.size(), 4u);
+  EXPECT_EQ(configure->nets[0].queues.size(), 2u);
+  EXPECT_EQ(configure->nets[0].vhost.size(), 2u);
+  EXPECT_EQ(configure->nets[1].queues.size(), 1u);
+  EXPECT_TRUE(configure->nets[1].vhost.empty());
 }
 
 TEST(ControlMessages, DefaultConfig_SurvivesToo) {
@@ -144,6 +175,12 @@ TEST(ControlMessages, MissingDisk_Rejected) {
   ConfigureRequest request = FullConfigure();
   request.disks.pop_back();
   EXPECT_EQ(RejectionOf(std::move(request)), "control: 2 disks with 1 descriptors");
+  request = FullConfigure();
+  request.nets[0].queues.pop_back();
+  EXPECT_EQ(RejectionOf(std::move(request)), "control: net: 1 and 2 descriptors for 2 queues");
+  request = FullConfigure();
+  request.nets.pop_back();
+  EXPECT_EQ(RejectionOf(std::move(request)), "control: 4 networks with descriptors of 3");
 }
 
 TEST(ControlMessages, UnwantedSerialInput_Rejected) {
