@@ -1,7 +1,7 @@
 // Which input of which interrupt controller each GSI reaches, as data.
 //
 // GSIs 0 to 23 are the lines of the machine (layout.h); message-signalled interrupts (PCI's MSI-X)
-// will have GSIs from kFirstMsiGsi on.
+// have GSIs from kFirstMsiGsi on.
 #pragma once
 #include <cstdint>
 #include <vector>

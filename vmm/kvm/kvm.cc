@@ -65,6 +65,7 @@ Result<std::unique_ptr<Kvm>> Kvm::Create(UniqueFd kvm) {
   caps.max_vcpus = static_cast<std::uint32_t>(most > 0 ? most : recommended > 0 ? recommended : 4);
   caps.memory_slots =
       static_cast<std::uint32_t>(std::max(CheckCapability(fd, KVM_CAP_NR_MEMSLOTS), 32));
+  caps.irq_routes = static_cast<std::uint32_t>(CheckCapability(fd, KVM_CAP_IRQ_ROUTING));
   caps.physical_address_bits = PhysicalAddressBits(result->supported_cpuid_);
   caps.tsc_deadline_timer = CheckCapability(fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
   caps.x2apic_32bit_ids = CheckCapability(fd, KVM_CAP_X2APIC_API) > 0;

@@ -15,6 +15,7 @@ class Vm;
 struct HostCapabilities {
   std::uint32_t max_vcpus = 0;
   std::uint32_t memory_slots = 0;
+  std::uint32_t irq_routes = 0;             // entries that a VM's interrupt routing table may have
   std::uint32_t physical_address_bits = 0;  // that a guest may have
   bool tsc_deadline_timer = false;          // the in-kernel LAPIC has it; CPUID may not say so
   bool x2apic_32bit_ids = false;            // KVM_CAP_X2APIC_API

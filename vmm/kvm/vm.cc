@@ -7,6 +7,7 @@
 #include "base/event_fd.h"
 #include "vmm/arch/x86/layout.h"
 #include "vmm/kvm/ioctl.h"
+#include "vmm/kvm/msi_interrupt.h"
 #include "vmm/kvm/vcpu.h"
 
 namespace gemel::kvm {
@@ -32,31 +33,6 @@ class IrqfdInterrupt : public Interrupt {
   int vm_;  // the Vm's, which outlives this
   std::uint32_t gsi_;
 };
-
-kvm_irq_routing_entry ToKvm(const IrqRoute& route) {
-  kvm_irq_routing_entry entry{};
-  entry.gsi = route.gsi;
-  if (route.target == IrqRoute::Target::kMessage) {
-    entry.type = KVM_IRQ_ROUTING_MSI;
-    entry.u.msi.address_lo = static_cast<std::uint32_t>(route.address);
-    entry.u.msi.address_hi = static_cast<std::uint32_t>(route.address >> 32);
-    entry.u.msi.data = route.data;
-    return entry;
-  }
-  entry.type = KVM_IRQ_ROUTING_IRQCHIP;
-  entry.u.irqchip.pin = route.pin;
-  switch (route.target) {
-    case IrqRoute::Target::kMasterPic:
-      entry.u.irqchip.irqchip = KVM_IRQCHIP_PIC_MASTER;
-      break;
-    case IrqRoute::Target::kSlavePic:
-      entry.u.irqchip.irqchip = KVM_IRQCHIP_PIC_SLAVE;
-      break;
-    default:
-      entry.u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
-  }
-  return entry;
-}
 
 template <class T>
 std::vector<std::byte> ToBytes(const T& value) {
@@ -112,16 +88,7 @@ Status Vm::CreateIrqchip() {
   kvm_pit_config pit{};
   pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61 answers
   RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2"));
-  return SetIrqRoutes(PcIrqRoutes());
-}
-
-Status Vm::SetIrqRoutes(std::span<const IrqRoute> routes) {
-  WithEntries<kvm_irq_routing, kvm_irq_routing_entry> table(routes.size());
-  table.header()->nr = static_cast<std::uint32_t>(routes.size());
-  std::ranges::transform(routes, table.entries().begin(), ToKvm);
-  RETURN_IF_ERROR(
-      CheckedIoctl(fd_.get(), KVM_SET_GSI_ROUTING, table.header(), "KVM_SET_GSI_ROUTING"));
-  return {};
+  return routes_.SetLines(PcIrqRoutes());
 }
 
 Result<IrqchipState> Vm::SaveIrqchip() const {
@@ -155,6 +122,17 @@ Result<std::unique_ptr<Interrupt>> Vm::CreateInterrupt(std::uint32_t gsi) {
   irqfd.gsi = gsi;
   RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_IRQFD, &irqfd, "KVM_IRQFD"));
   return std::make_unique<IrqfdInterrupt>(std::move(event), fd_.get(), gsi);
+}
+
+void Vm::SetLevel(std::uint32_t gsi, bool asserted) {
+  kvm_irq_level level{};
+  level.irq = gsi;
+  level.level = asserted ? 1 : 0;
+  Ioctl(fd_.get(), KVM_IRQ_LINE, &level);
+}
+
+Result<std::unique_ptr<MsiInterrupt>> Vm::CreateMsi() {
+  return IrqfdMsi::Create(fd_.get(), &routes_);
 }
 
 Status Vm::ChangeIoEvent(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd,

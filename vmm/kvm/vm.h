@@ -12,6 +12,9 @@
 #include "base/unique_fd.h"
 #include "vmm/bus/interrupt.h"
 #include "vmm/bus/io_event.h"
+#include "vmm/bus/irq_lines.h"
+#include "vmm/bus/msi.h"
+#include "vmm/kvm/gsi_routes.h"
 #include "vmm/kvm/irq_routing.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/memory/guest_memory.h"
@@ -26,9 +29,9 @@ struct IrqchipState {
   std::vector<std::byte> pit;
 };
 
-// Set up by one thread. CreateInterrupt, Add and Remove may be called by any thread at any time.
-// Outlives its Interrupts; its Vcpus may outlive it.
-class Vm : public IoEventRegistrar {
+// Set up by one thread. CreateInterrupt, CreateMsi, SetLevel, Add and Remove may be called by any
+// thread at any time. Outlives its Interrupts; its Vcpus may outlive it.
+class Vm : public IoEventRegistrar, public IrqLines, public MsiAllocator {
  public:
   ~Vm() override = default;
   Vm(const Vm&) = delete;
@@ -40,14 +43,16 @@ class Vm : public IoEventRegistrar {
 
   // Makes PICs, IOAPIC, LAPICs and PIT in the kernel, wired as PcIrqRoutes says. Before CreateVcpu.
   Status CreateIrqchip();
-  // Replaces all routes.
-  Status SetIrqRoutes(std::span<const IrqRoute> routes);
   Result<IrqchipState> SaveIrqchip() const;
   // REQUIRES: no vCPU runs.
   Status RestoreIrqchip(const IrqchipState& state);
 
   // An interrupt line that an eventfd raises (an edge). REQUIRES: CreateIrqchip was called.
   Result<std::unique_ptr<Interrupt>> CreateInterrupt(std::uint32_t gsi);
+  // IrqLines: a level on an input of the controllers, held until it is let go. The same.
+  void SetLevel(std::uint32_t gsi, bool asserted) override;
+  // MsiAllocator. The same.
+  Result<std::unique_ptr<MsiInterrupt>> CreateMsi() override;
 
   // IoEventRegistrar: kAlreadyExists if the same is registered, kNotFound if it is not.
   Status Add(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd) override;
@@ -68,14 +73,16 @@ class Vm : public IoEventRegistrar {
       : fd_(std::move(fd)),
         run_size_(run_size),
         capabilities_(capabilities),
-        msrs_(std::move(msrs)) {}
+        msrs_(std::move(msrs)),
+        routes_(fd_.get(), capabilities.irq_routes) {}
   Status ChangeIoEvent(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd,
                        std::uint32_t flags);
 
   UniqueFd fd_;
   std::size_t run_size_;
   HostCapabilities capabilities_;
-  std::vector<std::uint32_t> msrs_;      // that make up a vCPU's state
+  std::vector<std::uint32_t> msrs_;  // that make up a vCPU's state
+  GsiRoutes routes_;
   const GuestMemory* memory_ = nullptr;  // SetMemory's caller owns it
 };
 

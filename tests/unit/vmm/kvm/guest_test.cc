@@ -54,6 +54,46 @@ class LineAsker : public IoHandler {
   std::map<std::uint64_t, std::unique_ptr<Interrupt>> lines_;
 };
 
+// One message-signalled interrupt, worked by the guest as a device and a driver would.
+class MessageAsker : public IoHandler {
+ public:
+  explicit MessageAsker(Vm& vm) {
+    auto message = vm.CreateMsi();
+    EXPECT_TRUE(message.has_value()) << message.error().message;
+    if (message) message_ = std::move(*message);
+  }
+  std::string_view name() const override { return "messages"; }
+  void Read(std::uint64_t, std::span<std::byte> data) override {
+    StoreRegister(data, message_->pending() ? 1 : 0);
+  }
+  void Write(std::uint64_t, std::span<const std::byte> data) override {
+    const std::uint64_t order = LoadRegister(data);
+    if (order == 1) {
+      EXPECT_TRUE(message_->SetMessage(0xfee00000, 0x40).has_value());
+    } else if (order == 2) {
+      message_->Withdraw();
+    } else {
+      message_->Trigger();
+    }
+  }
+
+ private:
+  std::unique_ptr<MsiInterrupt> message_;
+};
+
+class LevelAsker : public IoHandler {
+ public:
+  explicit LevelAsker(Vm& vm) : lines_(vm) {}
+  std::string_view name() const override { return "level"; }
+  void Read(std::uint64_t, std::span<std::byte> data) override { StoreRegister(data, 0); }
+  void Write(std::uint64_t, std::span<const std::byte> data) override {
+    lines_.SetLevel(18, LoadRegister(data) != 0);
+  }
+
+ private:
+  IrqLines& lines_;
+};
+
 void ExpectNoFailure(const std::string& console) {
   EXPECT_EQ(console.find("FAIL"), std::string::npos) << console;
 }
@@ -98,7 +138,11 @@ TEST(Guest, InterruptsOfEverySource_Arrive) {
   SKIP_WITHOUT_KVM();
   TestMachine machine("interrupts", "lines");
   LineAsker lines(machine.vm());
+  MessageAsker messages(machine.vm());
+  LevelAsker level(machine.vm());
   ASSERT_TRUE(machine.ports().Map(0x1100, 1, &lines).has_value());
+  ASSERT_TRUE(machine.ports().Map(0x1101, 1, &messages).has_value());
+  ASSERT_TRUE(machine.ports().Map(0x1102, 1, &level).has_value());
   machine.Start();
   EXPECT_EQ(machine.WaitForEnd(), End::kExit);
   ExpectNoFailure(machine.console());
@@ -118,6 +162,23 @@ TEST_P(Smp, AllProcessors_StartAndAnswer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Guest, Smp, testing::Values(1, 2, 3, 8, 64));
+
+TEST(Guest, ManyMessages_AreMadeAndFreed) {
+  SKIP_WITHOUT_KVM();
+  TestMachine machine("faults", "halt");
+  const std::size_t limit = OpenKvm()->capabilities().irq_routes;
+  std::vector<std::unique_ptr<MsiInterrupt>> messages;
+  Result<std::unique_ptr<MsiInterrupt>> last = machine.vm().CreateMsi();
+  while (last && messages.size() < 200) {
+    ASSERT_TRUE((*last)->SetMessage(0xfee00000, 0x40).has_value());
+    messages.push_back(std::move(*last));
+    last = machine.vm().CreateMsi();
+  }
+  EXPECT_LE(messages.size(), limit);
+  EXPECT_EQ(messages.size(), 200u);
+  messages.clear();
+  EXPECT_TRUE(machine.vm().CreateMsi().has_value());
+}
 
 TEST(Guest, MachineReset_StartsOver) {
   SKIP_WITHOUT_KVM();
