@@ -221,6 +221,22 @@ void CommonConfig::SelectDriverFeatures(std::uint32_t window) {
   if (phase_ != Phase::kResetting) driver_window_ = window;
 }
 
+std::uint32_t CommonConfig::ReadDriverFeatures() const {
+  const MutexLock lock(mutex_);
+  return driver_window_ < 2 ? static_cast<std::uint32_t>(driver_features_ >> 32 * driver_window_)
+                            : 0;
+}
+
+std::uint32_t CommonConfig::SelectedDeviceFeatures() const {
+  const MutexLock lock(mutex_);
+  return device_window_;
+}
+
+std::uint32_t CommonConfig::SelectedDriverFeatures() const {
+  const MutexLock lock(mutex_);
+  return driver_window_;
+}
+
 void CommonConfig::WriteDriverFeatures(std::uint32_t bits) {
   const MutexLock lock(mutex_);
   // 3.1.1: no new features once FEATURES_OK is set.
@@ -238,6 +254,11 @@ void CommonConfig::WriteDriverFeatures(std::uint32_t bits) {
 void CommonConfig::SelectQueue(std::uint32_t queue) {
   const MutexLock lock(mutex_);
   if (phase_ != Phase::kResetting) selected_queue_ = queue;
+}
+
+std::uint32_t CommonConfig::SelectedQueue() const {
+  const MutexLock lock(mutex_);
+  return selected_queue_;
 }
 
 const CommonConfig::QueueRegisters* CommonConfig::SelectedQueueLocked() const {
@@ -258,6 +279,12 @@ std::uint16_t CommonConfig::ReadMaxQueueSize() const {
                                           : device_->queue_sizes()[selected_queue_];
 }
 
+std::uint32_t CommonConfig::ReadQueueSize() const {
+  const MutexLock lock(mutex_);
+  const QueueRegisters* const queue = SelectedQueueLocked();
+  return queue == nullptr ? 0 : queue->size;
+}
+
 void CommonConfig::WriteQueueSize(std::uint32_t size) {
   const MutexLock lock(mutex_);
   QueueRegisters* const queue = WritableQueueLocked();
@@ -274,6 +301,14 @@ void CommonConfig::WriteQueueReady(bool ready) {
   const MutexLock lock(mutex_);
   QueueRegisters* const queue = WritableQueueLocked();
   if (queue != nullptr) queue->ready = ready;
+}
+
+std::uint32_t CommonConfig::ReadQueueAddress(QueuePart part, Half half) const {
+  const MutexLock lock(mutex_);
+  const QueueRegisters* const queue = SelectedQueueLocked();
+  if (queue == nullptr) return 0;
+  const std::uint64_t address = queue->address[static_cast<std::size_t>(part)];
+  return static_cast<std::uint32_t>(half == Half::kLow ? address : address >> 32);
 }
 
 void CommonConfig::WriteQueueAddress(QueuePart part, Half half, std::uint32_t value) {

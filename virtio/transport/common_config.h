@@ -104,14 +104,22 @@ class CommonConfig {
   void SelectDeviceFeatures(std::uint32_t window) EXCLUDES(mutex_);
   std::uint32_t ReadDeviceFeatures() const EXCLUDES(mutex_);
   void SelectDriverFeatures(std::uint32_t window) EXCLUDES(mutex_);
+  std::uint32_t ReadDriverFeatures() const EXCLUDES(mutex_);
   void WriteDriverFeatures(std::uint32_t bits) EXCLUDES(mutex_);
+  // The selectors themselves, for transports in which they can be read.
+  std::uint32_t SelectedDeviceFeatures() const EXCLUDES(mutex_);
+  std::uint32_t SelectedDriverFeatures() const EXCLUDES(mutex_);
 
   // The queue registers speak of the selected queue; of one that does not exist they read 0.
   void SelectQueue(std::uint32_t queue) EXCLUDES(mutex_);
+  std::uint32_t SelectedQueue() const EXCLUDES(mutex_);
   std::uint16_t ReadMaxQueueSize() const EXCLUDES(mutex_);
+  // What the driver wrote; the largest size until then.
+  std::uint32_t ReadQueueSize() const EXCLUDES(mutex_);
   void WriteQueueSize(std::uint32_t size) EXCLUDES(mutex_);
   bool ReadQueueReady() const EXCLUDES(mutex_);
   void WriteQueueReady(bool ready) EXCLUDES(mutex_);
+  std::uint32_t ReadQueueAddress(QueuePart part, Half half) const EXCLUDES(mutex_);
   void WriteQueueAddress(QueuePart part, Half half, std::uint32_t value) EXCLUDES(mutex_);
 
   // Changes whenever device configuration may have (2.5.1): compares with what it was at the last
