@@ -11,7 +11,7 @@
 namespace gemel::virtio {
 namespace {
 
-using namespace pci_layout;
+namespace reg = pci_layout;
 
 constexpr std::uint16_t kConfigSource = 0;
 
@@ -35,12 +35,13 @@ std::uint32_t ClassCode(DeviceType type) {
 }
 
 pci::Identity IdentityOf(DeviceType type) {
-  const auto id = static_cast<std::uint16_t>(kFirstModernDevice + static_cast<std::uint32_t>(type));
-  return {.vendor = kVendor,
+  const auto id =
+      static_cast<std::uint16_t>(reg::kFirstModernDevice + static_cast<std::uint32_t>(type));
+  return {.vendor = reg::kVendor,
           .device = id,
-          .revision = kRevision,
+          .revision = reg::kRevision,
           .class_code = ClassCode(type),
-          .subsystem_vendor = kVendor,
+          .subsystem_vendor = reg::kVendor,
           .subsystem = id};
 }
 
@@ -50,7 +51,7 @@ pci::Identity IdentityOf(DeviceType type) {
 
 Result<std::unique_ptr<PciTransport>> PciTransport::Create(Wiring wiring,
                                                            std::unique_ptr<VirtioDevice> device) {
-  CHECK(device->queue_sizes().size() <= kMaxQueues);
+  CHECK(device->queue_sizes().size() <= reg::kMaxQueues);
   const auto queues = static_cast<std::uint16_t>(device->queue_sizes().size());
   const auto sources = static_cast<std::uint16_t>(queues + 1);
   ASSIGN_OR_RETURN(std::unique_ptr<pci::Msix> msix,
@@ -72,40 +73,41 @@ PciTransport::PciTransport(Wiring wiring, DeviceType type, std::unique_ptr<pci::
       kicks_registered_(queues) {
   for (std::uint16_t source = 0; source <= queues; ++source)
     sources_.push_back(std::make_unique<SourceInterrupt>(this, source));
-  AddBar(kBar, pci::BarKind::kMemory64, kBarSize, &registers_);
+  AddBar(reg::kBar, pci::BarKind::kMemory64, reg::kBarSize, &registers_);
   AddIntxPin(0);
   AddPowerManagement();
   AddIntegratedExpress();
-  AddMsix(kMsixBar, msix_.get());
+  AddMsix(reg::kMsixBar, msix_.get());
   AddVirtioCapabilities(queues);
 }
 
 PciTransport::~PciTransport() = default;
 
 void PciTransport::AddVirtioCapabilities(std::uint16_t queues) {
-  AddVirtioCapability(kCapCommon, kCapFixed, kCommon, kCommonLength);
-  AddVirtioCapability(kCapIsr, kCapFixed, kIsr, kIsrLength);
-  AddVirtioCapability(kCapDevice, kCapFixed, kDeviceConfig, kDeviceConfigLength);
-  const std::size_t notify =
-      AddVirtioCapability(kCapNotify, kCapFixed + 4, kNotify, queues * kNotifyMultiplier);
-  config().Define(notify + kCapExtra, kNotifyMultiplier);
+  AddVirtioCapability(reg::kCapCommon, reg::kCapFixed, reg::kCommon, reg::kCommonLength);
+  AddVirtioCapability(reg::kCapIsr, reg::kCapFixed, reg::kIsr, reg::kIsrLength);
+  AddVirtioCapability(reg::kCapDevice, reg::kCapFixed, reg::kDeviceConfig,
+                      reg::kDeviceConfigLength);
+  const std::size_t notify = AddVirtioCapability(reg::kCapNotify, reg::kCapFixed + 4, reg::kNotify,
+                                                 queues * reg::kNotifyMultiplier);
+  config().Define(notify + reg::kCapExtra, reg::kNotifyMultiplier);
 
   // 4.1.4.9: the driver chooses what the last four bytes of this one are.
-  window_ = AddVirtioCapability(kCapPciConfig, kCapFixed + 4, 0, 0);
-  config().Define<std::uint8_t>(window_ + kCapBar, 0, 0xff);
-  config().Define<std::uint32_t>(window_ + kCapOffset, 0, 0xffff'ffff);
-  config().Define<std::uint32_t>(window_ + kCapSize, 0, 0xffff'ffff);
-  config().Define<std::uint32_t>(window_ + kCapExtra, 0, 0xffff'ffff);
+  window_ = AddVirtioCapability(reg::kCapPciConfig, reg::kCapFixed + 4, 0, 0);
+  config().Define<std::uint8_t>(window_ + reg::kCapBar, 0, 0xff);
+  config().Define<std::uint32_t>(window_ + reg::kCapOffset, 0, 0xffff'ffff);
+  config().Define<std::uint32_t>(window_ + reg::kCapSize, 0, 0xffff'ffff);
+  config().Define<std::uint32_t>(window_ + reg::kCapExtra, 0, 0xffff'ffff);
 }
 
 std::size_t PciTransport::AddVirtioCapability(std::uint8_t type, std::size_t length,
                                               std::uint32_t offset, std::uint32_t size) {
   const std::size_t at = AddCapability(pci::kCapVendor, length);
-  config().Define(at + kCapLength, static_cast<std::uint8_t>(length));
-  config().Define(at + kCapType, type);
-  config().Define<std::uint8_t>(at + kCapBar, kBar);
-  config().Define(at + kCapOffset, offset);
-  config().Define(at + kCapSize, size);
+  config().Define(at + reg::kCapLength, static_cast<std::uint8_t>(length));
+  config().Define(at + reg::kCapType, type);
+  config().Define<std::uint8_t>(at + reg::kCapBar, reg::kBar);
+  config().Define(at + reg::kCapOffset, offset);
+  config().Define(at + reg::kCapSize, size);
   return at;
 }
 
@@ -115,9 +117,9 @@ void PciTransport::SourceInterrupt::Trigger() {
   const bool msix = owner_->msix_->enabled();
   // 4.1.4.5.1: the configuration bit in any case, the queue bit only without MSI-X.
   if (source_ == kConfigSource) {
-    owner_->RaiseIsr(kIsrConfig);
+    owner_->RaiseIsr(reg::kIsrConfig);
   } else if (!msix) {
-    owner_->RaiseIsr(kIsrQueue);
+    owner_->RaiseIsr(reg::kIsrQueue);
   }
   if (msix) owner_->msix_->Trigger(source_);
 }
@@ -157,10 +159,11 @@ void PciTransport::UpdatePinLocked() { SetIntx(isr_ != 0 && !msix_->enabled()); 
 // ---- what follows from configuration space ------------------------------------------------------
 
 void PciTransport::OnBarMapped(unsigned index, std::uint64_t base) {
-  if (index != kBar || wiring_.io_events == nullptr) return;
+  if (index != reg::kBar || wiring_.io_events == nullptr) return;
   for (std::uint16_t queue = 0; queue < kicks_registered_.size(); ++queue) {
-    const Status added = wiring_.io_events->Add(base + kNotify + queue * kNotifyMultiplier,
-                                                std::nullopt, config_->kick(queue).get());
+    const Status added =
+        wiring_.io_events->Add(base + reg::kNotify + queue * reg::kNotifyMultiplier, std::nullopt,
+                               config_->kick(queue).get());
     kicks_registered_[queue] = added.has_value();
     // A kick then comes through the BAR, and is only slower.
     if (!added) LOG(kWarning, name(), "queue {}: {}", queue, added.error().message);
@@ -168,12 +171,13 @@ void PciTransport::OnBarMapped(unsigned index, std::uint64_t base) {
 }
 
 void PciTransport::OnBarUnmapped(unsigned index, std::uint64_t base) {
-  if (index != kBar) return;
+  if (index != reg::kBar) return;
   for (std::uint16_t queue = 0; queue < kicks_registered_.size(); ++queue) {
     if (!kicks_registered_[queue]) continue;
     kicks_registered_[queue] = false;
-    const Status removed = wiring_.io_events->Remove(base + kNotify + queue * kNotifyMultiplier,
-                                                     std::nullopt, config_->kick(queue).get());
+    const Status removed =
+        wiring_.io_events->Remove(base + reg::kNotify + queue * reg::kNotifyMultiplier,
+                                  std::nullopt, config_->kick(queue).get());
     if (!removed) LOG(kWarning, name(), "remove io event: {}", removed.error().message);
   }
 }
@@ -183,14 +187,14 @@ void PciTransport::OnReset() {
 }
 
 bool PciTransport::IsWindowData(std::size_t offset, std::size_t size) const {
-  const std::size_t data = window_ + kCapExtra;
+  const std::size_t data = window_ + reg::kCapExtra;
   return offset < data + sizeof(std::uint32_t) && data < offset + size;
 }
 
 PciTransport::ConfigWindow PciTransport::OpenConfigWindow() const {
-  const unsigned bar = config().Get<std::uint8_t>(window_ + kCapBar);
-  const auto offset = config().Get<std::uint32_t>(window_ + kCapOffset);
-  const auto length = config().Get<std::uint32_t>(window_ + kCapSize);
+  const unsigned bar = config().Get<std::uint8_t>(window_ + reg::kCapBar);
+  const auto offset = config().Get<std::uint32_t>(window_ + reg::kCapOffset);
+  const auto length = config().Get<std::uint32_t>(window_ + reg::kCapSize);
   // 4.1.4.9.1: 1, 2 or 4 bytes, at a multiple of that.
   if ((length != 1 && length != 2 && length != 4) || offset % length != 0) return {};
   if (bar_handler(bar) == nullptr || offset >= bar_size(bar)) return {};
@@ -203,7 +207,7 @@ void PciTransport::OnRead(std::size_t offset, std::size_t size) {
   if (window.handler == nullptr) return;
   std::array<std::byte, sizeof(std::uint32_t)> data{};
   window.handler->Read(window.offset, std::span(data).first(window.length));
-  config().Set(window_ + kCapExtra, LoadLe32(data));
+  config().Set(window_ + reg::kCapExtra, LoadLe32(data));
 }
 
 void PciTransport::OnWritten(std::size_t offset, std::size_t size) {
@@ -211,17 +215,18 @@ void PciTransport::OnWritten(std::size_t offset, std::size_t size) {
   const ConfigWindow window = OpenConfigWindow();
   if (window.handler == nullptr) return;
   std::array<std::byte, sizeof(std::uint32_t)> data;
-  StoreLe(std::span(data), 0, config().Get<std::uint32_t>(window_ + kCapExtra));
+  StoreLe(std::span(data), 0, config().Get<std::uint32_t>(window_ + reg::kCapExtra));
   window.handler->Write(window.offset, std::span(data).first(window.length));
 }
 
 // ---- BAR 0 --------------------------------------------------------------------------------------
 
 void PciTransport::RegisterFile::Read(std::uint64_t offset, std::span<std::byte> data) {
-  if (offset >= kNotify) return StoreRegister(data, 0);
-  if (offset >= kDeviceConfig)
-    return owner_->config_->ReadConfig(static_cast<std::uint32_t>(offset - kDeviceConfig), data);
-  if (offset >= kIsr) return StoreRegister(data, offset == kIsr ? owner_->TakeIsr() : 0);
+  if (offset >= reg::kNotify) return StoreRegister(data, 0);
+  if (offset >= reg::kDeviceConfig)
+    return owner_->config_->ReadConfig(static_cast<std::uint32_t>(offset - reg::kDeviceConfig),
+                                       data);
+  if (offset >= reg::kIsr) return StoreRegister(data, offset == reg::kIsr ? owner_->TakeIsr() : 0);
   if (data.size() == 8 && offset % 8 == 0) {
     StoreLe(data, 0, owner_->ReadCommon(offset, 4));
     return StoreLe(data, 4, owner_->ReadCommon(offset + 4, 4));
@@ -230,15 +235,16 @@ void PciTransport::RegisterFile::Read(std::uint64_t offset, std::span<std::byte>
 }
 
 void PciTransport::RegisterFile::Write(std::uint64_t offset, std::span<const std::byte> data) {
-  if (offset >= kNotify) {
-    const std::uint64_t queue = (offset - kNotify) / kNotifyMultiplier;
+  if (offset >= reg::kNotify) {
+    const std::uint64_t queue = (offset - reg::kNotify) / reg::kNotifyMultiplier;
     if (queue < owner_->config_->queue_count())
       owner_->config_->kick(static_cast<std::uint16_t>(queue)).Signal();
     return;
   }
-  if (offset >= kDeviceConfig)
-    return owner_->config_->WriteConfig(static_cast<std::uint32_t>(offset - kDeviceConfig), data);
-  if (offset >= kIsr) return;
+  if (offset >= reg::kDeviceConfig)
+    return owner_->config_->WriteConfig(static_cast<std::uint32_t>(offset - reg::kDeviceConfig),
+                                        data);
+  if (offset >= reg::kIsr) return;
   if (data.size() == 8 && offset % 8 == 0) {
     owner_->WriteCommon(offset, 4, LoadLe32(data, 0));
     return owner_->WriteCommon(offset + 4, 4, LoadLe32(data, 4));
