@@ -30,6 +30,7 @@ ALLOWED = {
     "virtio/net": ("virtio", "net"),
     "virtio/console": ("virtio",),
     "virtio/rng": ("virtio",),
+    "virtio/vsock": ("virtio",),
     "vmm/pci": ("vmm/bus",),
     # What a PC is: addresses, registers, tables. It knows no KVM, so KVM may know it.
     "vmm/arch/x86": ("vmm/memory", "vmm/bus", "vmm/config"),
@@ -39,7 +40,8 @@ ALLOWED = {
     "vmm/control": ("base", "vmm/config", "proto"),
     # The only assembler: everything below but the cluster.
     "vmm/machine": ("vmm/boot", "vmm/devices", "vmm/kvm", "vmm/pci", "virtio/blk", "virtio/console",
-                    "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport"),
+                    "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport",
+                    "virtio/vsock"),
     "vmm/process": ("vmm/machine", "vmm/control", "vmm/sandbox"),
     # gemel-jail is so small that it has nothing of ours beside itself.
     "jail": (),

@@ -50,6 +50,23 @@ std::size_t CopyToIov(std::span<const iovec> to, std::size_t skip, std::span<con
   });
 }
 
+std::size_t CutIov(std::span<const iovec> iov, std::size_t skip, std::size_t length,
+                   std::span<iovec> out) {
+  std::size_t used = 0;
+  for (const iovec& segment : iov) {
+    if (length == 0 || used == out.size()) break;
+    if (skip >= segment.iov_len) {
+      skip -= segment.iov_len;
+      continue;
+    }
+    const std::size_t n = std::min(segment.iov_len - skip, length);
+    out[used++] = iovec{static_cast<std::byte*>(segment.iov_base) + skip, n};
+    length -= n;
+    skip = 0;
+  }
+  return used;
+}
+
 std::uint64_t IovLength(std::span<const iovec> iov) {
   std::uint64_t total = 0;
   for (const iovec& segment : iov) total += segment.iov_len;

@@ -143,6 +143,10 @@ class VirtQueue {
 std::size_t CopyFromIov(std::span<const iovec> from, std::size_t skip, std::span<std::byte> out);
 // Copies `in` into guest buffers after `skip` bytes; returns how many fitted.
 std::size_t CopyToIov(std::span<const iovec> to, std::size_t skip, std::span<const std::byte> in);
+// Cuts `length` bytes after `skip` out of `iov` into `out`; returns how many of `out` are in use.
+// Fewer bytes than wanted if the buffers, or `out`, are too short.
+std::size_t CutIov(std::span<const iovec> iov, std::size_t skip, std::size_t length,
+                   std::span<iovec> out);
 // Bytes in all the buffers.
 std::uint64_t IovLength(std::span<const iovec> iov);
 
