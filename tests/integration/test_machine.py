@@ -1,5 +1,6 @@
 """The whole machine under `gemel run`: our own bare-metal guests in the real gemel-vmm on /dev/kvm."""
 
+import json
 import os
 import pathlib
 import pty
@@ -99,6 +100,19 @@ def test_all_cpus_start(cpus):
     result = run("smp", f"cpus={cpus}", "--cpus", str(cpus), "--timeout", f"{DEADLINE}s")
     assert result.returncode != 124, result.stdout + result.stderr
     assert "FAIL" not in result.stdout and "expected" not in result.stdout
+
+
+@pytest.mark.parametrize("wait", ["poll", "interrupt"])
+@pytest.mark.parametrize("pattern", ["randread", "write"])
+def test_disk_under_load_answers_all_without_error(tmp_path, pattern, wait):
+    (tmp_path / "disk").write_bytes(bytes(4 << 20))
+    result = run("bench", f"rw={pattern} wait={wait} qd=32 ms=50 warm=0 settle=0 end=reset",
+                 "--acpi", "off", "--on-reboot", "exit", "--memory", "64M",
+                 "--disk", f"path={tmp_path / 'disk'}", "--timeout", f"{DEADLINE}s")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["ops"] >= 32 and found["errors"] == 0
+    assert (found["interrupts"] > 0) == (wait == "interrupt")
 
 
 def test_shared_memory_boots():

@@ -6,7 +6,7 @@ extern const char trampoline_end[];
 extern const char interrupt_stubs[];
 void GuestStart(std::uint64_t start_info);
 void ApStart();
-void InterruptStart(std::uint64_t vector, std::uint64_t error_code, std::uint64_t rip);
+void InterruptStart(std::uint64_t vector, std::uint64_t error_code, std::uint64_t* rip);
 
 // The compiler may call these for any copy.
 void* memcpy(void* to, const void* from, std::size_t n) {
@@ -30,6 +30,7 @@ constexpr std::size_t kStubSize = 16;
 
 const char* command_line = "";
 Handler handlers[256];
+std::uint64_t* resume_at = nullptr;
 void (*ap_entry)() = nullptr;
 
 // SDM vol. 3, 6.14.1.
@@ -146,6 +147,8 @@ std::uint64_t Option(const char* name, std::uint64_t fallback) {
 
 bool HasWord(const char* word) { return FindWord(word) != nullptr; }
 
+std::uint64_t* ResumeAt() { return resume_at; }
+
 void SetHandler(std::uint8_t vector, Handler handler) { handlers[vector] = handler; }
 
 void EnableApic() {
@@ -198,13 +201,14 @@ void ApStart() {
   guest::HaltForever();
 }
 
-void InterruptStart(std::uint64_t vector, std::uint64_t error_code, std::uint64_t rip) {
+void InterruptStart(std::uint64_t vector, std::uint64_t error_code, std::uint64_t* rip) {
   if (guest::handlers[vector] != nullptr) {
+    guest::resume_at = rip;
     guest::handlers[vector](static_cast<std::uint8_t>(vector));
     return;
   }
   guest::PrintAll("FAIL: exception ", vector, " error ", error_code, " at ");
-  guest::PrintHex(rip);
+  guest::PrintHex(*rip);
   guest::Print("\n");
   guest::Exit(0xee);
 }

@@ -96,9 +96,8 @@ void Expect(const char* what, std::uint64_t got, std::uint64_t expected);
 [[noreturn]] void Exit(std::uint8_t code);
 [[noreturn]] void HaltForever();
 
-// ---- start-up
-// ------------------------------------------------------------------------------------ What the
-// boot loader passed (PVH: hvm_start_info).
+// ---- start-up -----------------------------------------------------------------------------------
+// What the boot loader passed (PVH: hvm_start_info).
 const char* CommandLine();
 // The number after "<name>=" on the command line, or `fallback`.
 std::uint64_t Option(const char* name, std::uint64_t fallback);
@@ -110,6 +109,9 @@ using Handler = void (*)(std::uint8_t vector);
 // Installs `handler` for the vector; it must end with EndOfInterrupt for APIC interrupts. A vector
 // without one is reported and ends the guest.
 void SetHandler(std::uint8_t vector, Handler handler);
+// Where the interrupted code goes on; a handler that changes it reads this before another interrupt
+// can come.
+std::uint64_t* ResumeAt();
 inline void EnableInterrupts() { asm volatile("sti" : : : "memory"); }
 inline void DisableInterrupts() { asm volatile("cli" : : : "memory"); }
 // Waits for one interrupt. REQUIRES: interrupts are disabled; they are again on return.
@@ -131,9 +133,9 @@ inline void EndOfInterrupt() { ApicWrite(0xb0, 0); }
 // Sends IOAPIC input `pin` to `vector` of the processor with this APIC id, edge-triggered.
 void RouteIoApic(std::uint32_t pin, std::uint8_t vector, std::uint32_t apic_id);
 
-// ---- processors
-// ---------------------------------------------------------------------------------- Starts all
-// other processors with INIT and SIPI; each runs `entry` with its stack and never returns.
+// ---- processors ---------------------------------------------------------------------------------
+// Starts all other processors with INIT and SIPI; each runs `entry` with its stack and never
+// returns.
 void StartOtherProcessors(void (*entry)());
 
 }  // namespace guest

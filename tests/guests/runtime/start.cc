@@ -13,15 +13,15 @@ asm(R"(
     .section .data
     .balign 4096
 boot_pml4:
-    .quad boot_pdpt + 0x3
+    .quad boot_pdpt + 0x7
     .fill 511, 8, 0
 boot_pdpt:
-    .quad boot_pds + 0x0003, boot_pds + 0x1003, boot_pds + 0x2003, boot_pds + 0x3003
+    .quad boot_pds + 0x0007, boot_pds + 0x1007, boot_pds + 0x2007, boot_pds + 0x3007
     .fill 508, 8, 0
 boot_pds:
     .set page, 0
     .rept 2048
-    .quad (page << 21) + 0x83     # present, writable, 2 MiB
+    .quad (page << 21) + 0x87     # present, writable, for user mode too, 2 MiB
     .set page, page + 1
     .endr
 
@@ -124,7 +124,7 @@ next_ap_stack:
 ap_stacks:
     .skip 64 * 4096
 
-# ---- interrupts: a stub a vector, which calls InterruptStart(vector, error code, RIP) -----------
+# ---- interrupts: a stub a vector, which calls InterruptStart(vector, error code, place of RIP) ---
     .section .text
     .code64
     .globl interrupt_stubs
@@ -154,7 +154,7 @@ interrupt_common:
     pushq %r11
     movq 72(%rsp), %rdi
     movq 80(%rsp), %rsi
-    movq 88(%rsp), %rdx
+    leaq 88(%rsp), %rdx
     cld
     call InterruptStart
     popq %r11
