@@ -11,8 +11,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE / "boot"))
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io")]
+import disk_load
+import guest_load
 import images
 import report
 
@@ -28,8 +29,8 @@ class Failed(Exception):
 def main():
     options = parse_arguments()
     try:
-        section = {"boot": boot, "start": start, "micro": micro}[options.verb](options)
-    except (Failed, images.ImageError) as error:
+        section = {"boot": boot, "start": start, "io": disk, "micro": micro}[options.verb](options)
+    except (Failed, images.ImageError, guest_load.LoadFailed) as error:
         sys.exit(f"bench: {error}")
     text = report.with_provenance(section, "./bench " + " ".join(sys.argv[1:]), ROOT)
     print("\n" + text)
@@ -43,7 +44,7 @@ def parse_arguments():
                         help="a build folder to measure as it is (otherwise build-bench is built)")
     common.add_argument("--write", action="store_true", help="put the result in docs/BENCHMARKS.md")
     parser = argparse.ArgumentParser(prog="./bench")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|micro")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|micro")
     verb = verbs.add_parser("boot", parents=[common], help="boot, CPU and memory beside QEMU microvm")
     verb.add_argument("--runs", type=int, default=5, metavar="N",
                       help="pairs that count, after one that does not (5)")
@@ -54,6 +55,11 @@ def parse_arguments():
     verb.add_argument("--no-memory", action="store_true", help="without the memory figures")
     verb = verbs.add_parser("start", parents=[common], help="CPU time to the first KVM_RUN, here")
     verb.add_argument("--runs", type=int, default=15, metavar="N", help="after one discarded (15)")
+    verb = verbs.add_parser("io", parents=[common], help="virtio-blk beside QEMU and fio, here")
+    verb.add_argument("--runs", type=int, default=5, metavar="N", help="after one discarded (5)")
+    verb.add_argument("--ms", type=int, default=1000, metavar="N", help="length of a run (1000)")
+    verb.add_argument("--case", action="append", choices=list(disk_load.CASES), help="only this one")
+    verb.add_argument("--fair-share", action="store_true", help="without real-time priority")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -117,7 +123,6 @@ def in_host(plan, limit):
 def start(options):
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         raise Failed("start: /dev/kvm cannot be opened")
-    sys.path.insert(0, str(HERE / "boot"))
     import vmms
     probe = program(options, "tests/bench/start_probe")
     kernel, small_initrd = images.small_kernel() / "vmlinux", images.initramfs()
@@ -146,6 +151,15 @@ def probed(argv):
         if line.startswith("{"):
             return json.loads(line)
     raise Failed(f"{' '.join(map(str, argv))}: status {done.returncode}\n{done.stderr[-1000:]}")
+
+
+# ---- ./bench io ----------------------------------------------------------------------------------
+
+def disk(options):
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise Failed("io: /dev/kvm cannot be opened")
+    return disk_load.measure(program(options, "cli/gemel"),
+                             program(options, "tests/guests/guest-bench"), options)
 
 
 # ---- ./bench micro -------------------------------------------------------------------------------
