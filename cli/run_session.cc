@@ -199,7 +199,7 @@ void RunSession::OnEvent(const ControlEvent& event) {
 // gemel-vmm has logged the report to the stderr that it shares with us.
 void RunSession::OnCrashed(const CrashedEvent& event) {
   PrintError({Code::kInternal, fmt::format("{}: {}", options_.config.name, event.reason)});
-  if (!outcome_) outcome_ = kFailed;
+  if (!outcome_) outcome_ = event.kind == CrashedEvent::Kind::kPanic ? kGuestPanicked : kFailed;
 }
 
 // ---- what the user wants ------------------------------------------------------------------------

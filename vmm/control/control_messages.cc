@@ -228,7 +228,9 @@ ControlEvent EventFromProto(const internal::Event& in) {
     case Case::kResetDone:
       return ResetDoneEvent{};
     case Case::kCrashed:
-      return CrashedEvent{in.crashed().reason(), in.crashed().report()};
+      return CrashedEvent{
+          in.crashed().reason(), in.crashed().report(),
+          in.crashed().panic() ? CrashedEvent::Kind::kPanic : CrashedEvent::Kind::kMachine};
     case Case::kSerialInfo:
       return SerialInfoEvent{in.serial_info().path()};
     case Case::EVENT_NOT_SET:
@@ -287,6 +289,7 @@ ControlMessage EncodeEvent(const ControlEvent& event) {
                  [&](const CrashedEvent& c) {
                    e->mutable_crashed()->set_reason(c.reason);
                    e->mutable_crashed()->set_report(c.report);
+                   e->mutable_crashed()->set_panic(c.kind == CrashedEvent::Kind::kPanic);
                  },
                  [&](const SerialInfoEvent& s) { e->mutable_serial_info()->set_path(s.path); },
                  [](const UnknownEvent&) {},

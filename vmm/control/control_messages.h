@@ -107,8 +107,10 @@ struct PoweredOffEvent {};       // by the guest or by PowerOffRequest
 struct RebootRequestedEvent {};  // the guest reboots and on_reboot is kExit
 struct ResetDoneEvent {};        // the machine was reset and runs again
 struct CrashedEvent {
-  std::string reason;  // one line
-  std::string report;  // registers, code bytes: lines
+  enum class Kind : std::uint8_t { kMachine, kPanic };
+  std::string reason;          // one line
+  std::string report;          // registers, code bytes: lines
+  Kind kind = Kind::kMachine;  // kPanic: the guest's kernel said so itself
 };
 struct SerialInfoEvent {
   std::string path;  // of the pty or socket

@@ -5,12 +5,13 @@
 namespace gemel {
 namespace {
 
-// PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12): only the power button ever reports
-// something.
-constexpr std::uint16_t kPowerButton = 1 << 8;
-// Linux enables these events on every machine that is not hardware-reduced (ACPICA the global
+// PM1_STS and PM1_EN (ACPI 6.5, tables 4.11 and 4.12).
+constexpr std::uint16_t kTimerCarry = 1 << 0;
+// Linux enables these two events on every machine that is not hardware-reduced (ACPICA the global
 // lock's, rtc_cmos the clock's), and logs an error if the bits do not read back.
 constexpr std::uint16_t kGlobalLock = 1 << 5;
+constexpr std::uint16_t kPowerButton = 1 << 8;
+constexpr std::uint16_t kSleepButton = 1 << 9;
 constexpr std::uint16_t kRtc = 1 << 10;
 // PM1_CNT (table 4.13).
 constexpr std::uint16_t kSciEnable = 1 << 0;
@@ -33,13 +34,18 @@ std::uint16_t WithByte(std::uint16_t value, std::uint64_t index, std::uint8_t by
 
 }  // namespace
 
-void PowerManagement::Read(std::uint64_t offset, std::span<std::byte> data) {
-  const MutexLock lock(mutex_);
-  for (std::size_t i = 0; i < data.size(); ++i) data[i] = std::byte{ReadByte(offset + i)};
+std::uint16_t PowerManagement::StatusLocked() const {
+  const bool carried = options_.timer != nullptr && options_.timer->carried();
+  return status_ | (carried ? kTimerCarry : 0);
 }
 
-std::uint8_t PowerManagement::ReadByte(std::uint64_t offset) const {
-  if (offset < kEnable) return ByteOf(status_, offset - kStatus);
+void PowerManagement::Read(std::uint64_t offset, std::span<std::byte> data) {
+  const MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = std::byte{ReadByteLocked(offset + i)};
+}
+
+std::uint8_t PowerManagement::ReadByteLocked(std::uint64_t offset) const {
+  if (offset < kEnable) return ByteOf(StatusLocked(), offset - kStatus);
   if (offset < kControl) return ByteOf(enable_, offset - kEnable);
   return ByteOf(control_ | kSciEnable, offset - kControl);
 }
@@ -49,41 +55,63 @@ void PowerManagement::Write(std::uint64_t offset, std::span<const std::byte> dat
   {
     const MutexLock lock(mutex_);
     for (std::size_t i = 0; i < data.size(); ++i)
-      WriteByte(offset + i, std::to_integer<std::uint8_t>(data[i]));
-    RaiseSci();
+      WriteByteLocked(offset + i, std::to_integer<std::uint8_t>(data[i]));
+    UpdateSciLocked();
     // SLP_EN is write-only: it acts once, on the sleep type as the whole access has left it
     // (4.8.3.2.1).
     if ((control_ & kSleepEnable) != 0) {
       control_ &= static_cast<std::uint16_t>(~kSleepEnable);
-      power_off = (control_ & kSleepTypeMask) >> kSleepTypeShift == kSleepTypeS5;
+      power_off = (control_ & kSleepTypeMask) >> kSleepTypeShift == options_.s5;
     }
   }
-  if (power_off) events_->OnPowerOff();
+  if (power_off) options_.events->OnPowerOff();
 }
 
-void PowerManagement::WriteByte(std::uint64_t offset, std::uint8_t value) {
+void PowerManagement::WriteByteLocked(std::uint64_t offset, std::uint8_t value) {
   if (offset < kEnable) {
-    status_ &= static_cast<std::uint16_t>(~(value << (8 * offset)));
+    ClearStatusLocked(static_cast<std::uint16_t>(value << (8 * offset)));
   } else if (offset < kControl) {
-    enable_ = WithByte(enable_, offset - kEnable, value) & (kPowerButton | kGlobalLock | kRtc);
+    std::uint16_t kept = kPowerButton | kGlobalLock | kRtc;
+    if (options_.sleep_button) kept |= kSleepButton;
+    if (options_.timer != nullptr) kept |= kTimerCarry;
+    enable_ = WithByte(enable_, offset - kEnable, value) & kept;
   } else {
     control_ = WithByte(control_, offset - kControl, value) & (kSleepTypeMask | kSleepEnable);
   }
 }
 
-void PowerManagement::RaiseSci() {
-  if ((status_ & enable_) != 0) sci_->Trigger();
+void PowerManagement::ClearStatusLocked(std::uint16_t bits) {
+  status_ &= static_cast<std::uint16_t>(~bits);
+  if (options_.timer != nullptr && (bits & kTimerCarry) != 0) options_.timer->ClearCarry();
+}
+
+void PowerManagement::UpdateSciLocked() {
+  const bool up = (StatusLocked() & enable_) != 0;
+  if (up == sci_up_) return;
+  sci_up_ = up;
+  options_.lines->SetLevel(options_.sci, up);
+}
+
+void PowerManagement::PressLocked(std::uint16_t button) {
+  status_ |= button;
+  UpdateSciLocked();
 }
 
 void PowerManagement::PressPowerButton() {
   const MutexLock lock(mutex_);
-  status_ |= kPowerButton;
-  RaiseSci();
+  PressLocked(kPowerButton);
+}
+
+void PowerManagement::PressSleepButton() {
+  const MutexLock lock(mutex_);
+  if (options_.sleep_button) PressLocked(kSleepButton);
 }
 
 void PowerManagement::Reset() {
   const MutexLock lock(mutex_);
   status_ = enable_ = control_ = 0;
+  if (options_.timer != nullptr) options_.timer->Reset();
+  UpdateSciLocked();
 }
 
 }  // namespace gemel

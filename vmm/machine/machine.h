@@ -50,6 +50,8 @@ class MachineObserver {
   virtual void OnResetDone() = 0;
   // The guest cannot go on; the machine is off. `reason` is one line, `report` registers and code.
   virtual void OnCrashed(const std::string& reason, const std::string& report) = 0;
+  // The guest's kernel said that it panicked; the machine is off.
+  virtual void OnPanicked() = 0;
 };
 
 // One device as it stands in the machine, for `info`.
@@ -82,6 +84,7 @@ class Machine {
   virtual Status Resume() = 0;
   virtual Status Reset() = 0;  // OnResetDone follows
   virtual Status PressPowerButton() = 0;
+  virtual Status PressSleepButton() = 0;  // kUnimplemented where there is none
   // Ends it now. What is in flight is drained first, for at most 2 s; OnPoweredOff is called before
   // this returns. After that the process should end without destroying the machine, whose
   // destructor waits for storage that hangs.

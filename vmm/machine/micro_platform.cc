@@ -23,8 +23,8 @@ Result<Interrupt*> MicroPlatform::NewLine(std::uint32_t gsi) {
 }
 
 Status MicroPlatform::CreatePm() {
-  ASSIGN_OR_RETURN(Interrupt* const sci, NewLine(x86::kIrqSci));
-  pm_ = std::make_unique<PowerManagement>(sci, base_.events);
+  pm_ = std::make_unique<PowerManagement>(
+      PowerManagement::Options{.lines = base_.vm, .sci = x86::kIrqSci, .events = base_.events});
   if (!base_.config->acpi) return {};
   return base_.ports->Map(x86::kPortPm, PowerManagement::kPorts, pm_.get());
 }
@@ -65,6 +65,10 @@ Status MicroPlatform::WriteTables(boot::BootSources& sources) {
   const std::string words = x86::MmioCmdlineWords(devices);
   if (!words.empty()) sources.cmdline = words + ' ' + sources.cmdline;
   return {};
+}
+
+Status MicroPlatform::PressSleepButton() {
+  return MakeError(Code::kUnimplemented, "sleep button: this machine has none");
 }
 
 void MicroPlatform::ResetDevices(const std::function<void()>& done) {

@@ -19,6 +19,7 @@ class MicroPlatform : public Platform {
   const std::vector<MachineDevice>& devices() const override { return devices_; }
   Status WriteTables(boot::BootSources& sources) override;
   void PressPowerButton() override { pm_->PressPowerButton(); }
+  Status PressSleepButton() override;
   void ResetDevices(const std::function<void()>& done) override;
   Status ResetChips() override;
 

@@ -86,6 +86,12 @@ Status PcMachine::PressPowerButton() {
   return {};
 }
 
+Status PcMachine::PressSleepButton() {
+  if (state_ == MachineState::kOff || state_ == MachineState::kBuilt)
+    return FailedPrecondition("sleep button: this VM is {}", Name(state_));
+  return platform_->PressSleepButton();
+}
+
 void PcMachine::PowerOff() {
   if (state_ == MachineState::kOff) return;
   EndVcpus();
@@ -155,6 +161,7 @@ void PcMachine::BeginReset() {
   PauseVcpus();
   ++boot_;
   reset_posted_ = false;
+  panics_posted_ = 0;
   resets_pending_ = platform_->devices().size();
   // Never from within BeginReset: whoever asked for the reset hears of its end later.
   if (resets_pending_ == 0) return PostFinishReset();
@@ -211,6 +218,21 @@ void PcMachine::OnPowerOff() {
 void PcMachine::OnReset() {
   if (reset_posted_.exchange(true)) return;
   PostOfThisBoot([this] { GuestReboots(); });
+}
+
+// A kernel that dumps ends by itself, with a reboot.
+void PcMachine::OnPanic(Panic panic) {
+  const unsigned bit = 1u << static_cast<unsigned>(panic);
+  if ((panics_posted_.fetch_or(bit) & bit) != 0) return;
+  PostOfThisBoot([this, panic] {
+    if (panic == Panic::kDumping) {
+      LOG(kWarning, "machine", "the guest's kernel panicked, and writes a dump");
+      return;
+    }
+    if (state_ == MachineState::kOff) return;
+    EndVcpus();
+    observer_->OnPanicked();
+  });
 }
 
 // The guest runs on until its vCPUs are paused: what it still causes then must not reach the next

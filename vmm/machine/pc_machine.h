@@ -39,6 +39,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Status Resume() override;
   Status Reset() override;
   Status PressPowerButton() override;
+  Status PressSleepButton() override;
   void PowerOff() override;
   void DrainSerial(int timeout_ms) override;
 
@@ -69,6 +70,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   // MachineEvents and VcpuEvents: on vCPU threads; each only posts to the loop.
   void OnPowerOff() override;
   void OnReset() override;
+  void OnPanic(Panic panic) override;
   void OnTripleFault(std::uint32_t vcpu, std::string report) override;
   void OnFailure(std::uint32_t vcpu, std::string reason, std::string report) override;
   void OnSystemReset(std::uint32_t vcpu) override;
@@ -87,6 +89,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   std::atomic<std::uint64_t> boot_{0};  // counts resets; changed while no vCPU runs
   std::atomic<bool> power_off_posted_{false};
   std::atomic<bool> reset_posted_{false};
+  std::atomic<unsigned> panics_posted_{0};  // bit n: Panic n
 
   UniqueFd kernel_, initrd_;
   SystemClock clock_;

@@ -48,6 +48,7 @@ class Platform {
   virtual Status WriteTables(boot::BootSources& sources) = 0;
 
   virtual void PressPowerButton() = 0;
+  virtual Status PressSleepButton() = 0;  // kUnimplemented where there is none
   // Puts every device back as it was new, whatever the driver is doing. `done` runs once a device,
   // on any thread, when nothing of it touches guest memory any more.
   virtual void ResetDevices(const std::function<void()>& done) = 0;

@@ -209,7 +209,11 @@ void VmServer::OnResetDone() {
 
 void VmServer::OnCrashed(const std::string& reason, const std::string& report) {
   LOG_UNLIMITED(kError, "machine", "{}\n{}", reason, report);
-  End(CrashedEvent{reason, report}, 1);
+  End(CrashedEvent{reason, report, CrashedEvent::Kind::kMachine}, 1);
+}
+
+void VmServer::OnPanicked() {
+  End(CrashedEvent{"the guest's kernel panicked", "", CrashedEvent::Kind::kPanic}, 1);
 }
 
 }  // namespace gemel

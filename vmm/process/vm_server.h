@@ -45,6 +45,7 @@ class VmServer : private MachineObserver {
   void OnRebootExit() override;
   void OnResetDone() override;
   void OnCrashed(const std::string& reason, const std::string& report) override;
+  void OnPanicked() override;
 
   ControlChannel channel_;
   EventLoop* loop_;

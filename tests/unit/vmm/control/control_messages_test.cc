@@ -278,6 +278,9 @@ TEST(ControlMessages, Events_KeepTheirFields) {
   EXPECT_EQ(hello.build, "0.1.0");
   EXPECT_EQ(hello.pid, 77u);
   const CrashedEvent crashed = EventRoundTrip(CrashedEvent{"triple fault", "rip 0\nrsp 1"});
+  EXPECT_EQ(crashed.kind, CrashedEvent::Kind::kMachine);
+  EXPECT_EQ(EventRoundTrip(CrashedEvent{"", "", CrashedEvent::Kind::kPanic}).kind,
+            CrashedEvent::Kind::kPanic);
   EXPECT_EQ(crashed.reason, "triple fault");
   EXPECT_EQ(crashed.report, "rip 0\nrsp 1");
   EXPECT_EQ(EventRoundTrip(SerialInfoEvent{"/dev/pts/3"}).path, "/dev/pts/3");
