@@ -59,6 +59,8 @@ def parse_arguments():
     verb.add_argument("--runs", type=int, default=5, metavar="N", help="after one discarded (5)")
     verb.add_argument("--ms", type=int, default=1000, metavar="N", help="length of a run (1000)")
     verb.add_argument("--case", action="append", choices=list(disk_load.CASES), help="only this one")
+    verb.add_argument("--folder", default="/var/tmp", metavar="DIR",
+                      help="where the disk's file is; not on tmpfs (/var/tmp)")
     verb.add_argument("--fair-share", action="store_true", help="without real-time priority")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")

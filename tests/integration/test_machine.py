@@ -115,6 +115,16 @@ def test_disk_under_load_answers_all_without_error(tmp_path, pattern, wait):
     assert (found["interrupts"] > 0) == (wait == "interrupt")
 
 
+def test_random_writes_reach_the_whole_disk(tmp_path):
+    with open(tmp_path / "disk", "wb") as disk:
+        disk.truncate(4 << 20)
+    result = run("bench", "rw=randwrite ms=200 warm=0 settle=0 end=reset", "--acpi", "off",
+                 "--on-reboot", "exit", "--memory", "64M", "--disk", f"path={tmp_path / 'disk'}")
+    found = json.loads(result.stdout.splitlines()[-1])
+    allocated = (tmp_path / "disk").stat().st_blocks * 512
+    assert found["ops"] < 1024 or allocated > 2 << 20
+
+
 def test_shared_memory_boots():
     assert run("power", "", "--memory", "32M,shared=on").returncode == 0
 

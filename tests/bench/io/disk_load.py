@@ -1,4 +1,4 @@
-"""./bench io: virtio-blk under load, beside QEMU and beside fio on the same file in memory."""
+"""./bench io: virtio-blk under load, beside QEMU and beside fio on the same file in the page cache."""
 
 import contextlib
 import fcntl
@@ -34,9 +34,11 @@ def measure(program, guest, options):
     """The Markdown of all cases; `program` is gemel, `guest` the bench guest."""
     before = [] if options.fair_share else guest_load.realtime()
     results = {}
-    with tempfile.TemporaryDirectory(prefix="gemel-bench-", dir="/dev/shm") as folder:
+    # Not on tmpfs: io_uring hands whatever is read there to a kernel thread (no FMODE_NOWAIT).
+    with tempfile.TemporaryDirectory(prefix="gemel-bench-", dir=options.folder) as folder:
         disk = pathlib.Path(folder) / "disk.raw"
         disk.write_bytes(os.urandom(FILE_MIB << 20))
+        os.sync()
         for name in options.case or CASES:
             runners = _runners(program, guest, disk, CASES[name], options.ms)
             results[name] = _in_turn(name, runners, before, disk, options.runs)
@@ -56,7 +58,8 @@ def _runners(program, guest, disk, case, ms):
         found["fio"] = [
             "fio", "--name=raw", f"--filename={disk}", f"--rw={rw}", f"--bs={size}",
             f"--iodepth={depth}", "--ioengine=io_uring", f"--size={FILE_MIB}M", "--time_based",
-            f"--runtime={ms}ms", "--randrepeat=0", "--norandommap", "--output-format=json"]
+            f"--runtime={ms}ms", "--randrepeat=0", "--norandommap", "--invalidate=0",
+            "--output-format=json"]
     return found
 
 
@@ -117,11 +120,13 @@ ROWS = {
 
 
 def _report(results, commands, runs, ms, before):
-    how = (f"Medians of {runs} runs of {ms} ms in turn, after one discarded; in brackets the least and the most. "
-           f"Guest: `tests/guests/bench`, one vCPU, virtio-mmio; {FILE_MIB} MiB of random bytes on tmpfs, so that "
-           "no disk is measured.")
+    how = (f"Medians of {runs} runs of {ms} ms in turn, after one discarded; in brackets the least and "
+           "the most. Guest: `tests/guests/bench`, one vCPU, virtio-mmio; "
+           f"{FILE_MIB} MiB of random bytes in the page cache, so that no disk is measured.")
     how += (" All ran with real-time priority (`chrt --fifo 1`), out of the way of other work."
             if before else " Other work had its share of the machine.")
+    how += (" fio reaps and submits one by one. Buffered writes io_uring gives to a kernel thread, which "
+            "here shares one of the host's CPUs with the VMM's thread, as the guest spins on the other.")
     parts = [how]
     for case, samples in results.items():
         parts.append(_case(case, samples))

@@ -37,7 +37,7 @@ struct Blk {
   void Begin(std::uint32_t slot);
   void End(std::uint32_t slot);
 };
-Blk blk;
+constinit Blk blk;
 
 template <class T>
 std::uint64_t AddressOf(const volatile T* pointer) {

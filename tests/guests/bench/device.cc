@@ -9,7 +9,7 @@ constexpr std::uint32_t kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesO
 constexpr std::uint8_t kVector = 0x60;
 
 volatile std::uint64_t interrupts = 0;
-Registers interrupting;
+constinit Registers interrupting;
 
 void OnInterrupt(std::uint8_t) {
   interrupts = interrupts + 1;

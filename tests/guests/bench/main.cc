@@ -11,13 +11,13 @@
 namespace bench {
 namespace {
 
-Options options;
-Clock rate;
-Histogram latency;
+constinit Options options{};
+constinit Clock rate;
+constinit Histogram latency;
 
 // What a turn at CPL 3 does.
 std::uint64_t ticks;
-Counts counts;
+constinit Counts counts;
 
 void Rest() {
   const std::uint64_t until = Now() + ticks;

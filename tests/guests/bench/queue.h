@@ -41,20 +41,20 @@ class Queue {
  private:
   std::uint16_t AvailEvent() const;
 
-  alignas(4096) Descriptor descriptors_[kMaxQueueSize];
+  alignas(4096) Descriptor descriptors_[kMaxQueueSize] = {};
   struct {
     std::uint16_t flags;
     std::uint16_t index;
     std::uint16_t ring[kMaxQueueSize + 1];  // and used_event
-  } available_;
+  } available_ = {};
   alignas(64) struct {
     std::uint16_t flags;
     std::uint16_t index;
     gemel::virtio::UsedElement ring[kMaxQueueSize + 1];  // and avail_event
-  } used_;
+  } used_ = {};
 
   Register notify_;
-  std::uint16_t index_;
+  std::uint16_t index_ = 0;
   std::uint16_t size_ = 0;
   bool event_index_ = false;
   std::uint16_t next_available_ = 0, published_ = 0;
