@@ -198,6 +198,20 @@ Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
   return {};
 }
 
+// ---- networks -----------------------------------------------------------------------------------
+
+Status OpenNet(const MachineConfig& config, std::size_t index, RunFiles& files) {
+  const NetConfig& net = config.nets[index];
+  if (net.kind != NetConfig::Kind::kUser)
+    return MakeError(Code::kUnimplemented, "net: only user is there yet");
+  ASSIGN_OR_RETURN(UserNet user, StartUserNet(config.name, net));
+  NetFds fds;
+  fds.queues.push_back(std::move(user.vm_end));
+  files.request.nets.push_back(std::move(fds));
+  files.user_nets.push_back({fmt::format("net{}", index), std::move(user.process)});
+  return {};
+}
+
 }  // namespace
 
 CreatedFile::~CreatedFile() {
@@ -217,6 +231,7 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   }
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
+  for (std::size_t i = 0; i < config.nets.size(); ++i) RETURN_IF_ERROR(OpenNet(config, i, files));
   return files;
 }
 

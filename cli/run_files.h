@@ -3,9 +3,11 @@
 #pragma once
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cli/user_net.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/control/control_messages.h"
 
@@ -28,6 +30,11 @@ class CreatedFile {
   std::string path_;
 };
 
+struct UserNetProcess {
+  std::string device;  // "net0"
+  ChildProcess process;
+};
+
 struct RunFiles {
   ConfigureRequest request;
   // Our ends of the console, with serial stdio: non-blocking to write to, blocking to read from.
@@ -37,6 +44,7 @@ struct RunFiles {
   UniqueFd serial_overwrite;  // an older serial file, to be emptied then
   CreatedFile serial_socket;  // lives as long as the VM
   std::string pty_path;
+  std::vector<UserNetProcess> user_nets;  // one for each net of kind user; live as long as the VM
 };
 
 // Checks `config` against this host and opens what it names. Errors are ready for the user:

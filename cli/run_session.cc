@@ -82,6 +82,7 @@ Status RunSession::Begin() {
   RETURN_IF_ERROR(WatchSignals());
   RETURN_IF_ERROR(loop_->Watch(channel_->fd(), EPOLLIN, [this](std::uint32_t) { OnControl(); }));
   RETURN_IF_ERROR(loop_->Watch(vmm_.pidfd(), EPOLLIN, [this](std::uint32_t) { OnVmmExit(); }));
+  RETURN_IF_ERROR(WatchUserNets());
   if (options_.timeout_ms)
     RETURN_IF_ERROR(timeout_.Start(loop_.get(), *options_.timeout_ms, [this] { OnTimeout(); }));
   files_.request.log_level = options_.log_level;
@@ -95,6 +96,13 @@ Status RunSession::WatchSignals() {
   signals_.Reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) return ErrnoError(errno, "signalfd");
   return loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { OnSignals(); });
+}
+
+Status RunSession::WatchUserNets() {
+  for (UserNetProcess& net : files_.user_nets)
+    RETURN_IF_ERROR(loop_->Watch(net.process.pidfd(), EPOLLIN,
+                                 [this, &net](std::uint32_t) { OnUserNetExit(net); }));
+  return {};
 }
 
 // A failed send needs no answer of its own: a gemel-vmm that is gone says so by its end.
@@ -310,6 +318,16 @@ void RunSession::OnVmmExit() {
   const bool clean = exit.signal == 0 && exit.status == 0;
   if (!outcome_ || (*outcome_ == kDone && !clean)) outcome_ = StatusOf(pid, exit);
   EndIfDone();
+}
+
+// Status 0: the VM has closed its end. Otherwise the VM has seen it too, and goes on without.
+void RunSession::OnUserNetExit(UserNetProcess& net) {
+  loop_->Unwatch(net.process.pidfd());
+  const pid_t pid = net.process.pid();
+  const int status = net.process.Reap();
+  if (status == 0) return;
+  PrintNote(fmt::format("{}: gemel-slirp (process {}) {}: the link is down", net.device, pid,
+                        DescribeEnd(status)));
 }
 
 int RunSession::StatusOf(pid_t pid, const ExitState& exit) const {

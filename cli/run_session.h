@@ -36,6 +36,7 @@ class RunSession {
 
   Status Begin();
   Status WatchSignals();
+  Status WatchUserNets();
   std::uint64_t Request(ControlRequestBody body);
 
   void OnControl();
@@ -55,6 +56,7 @@ class RunSession {
   void PowerOffNow(std::string_view why);
 
   void TakeTerminal();
+  void OnUserNetExit(UserNetProcess& net);
   void OnVmmExit();
   void Fail(const Error& error, int status);
   void EndIfDone();

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kMaxInterfaceBytes = 15;  // IFNAMSIZ less the zero
 constexpr std::size_t kMaxSocketBytes = 107;    // sockaddr_un::sun_path less the zero
 constexpr std::size_t kMaxForwards = 64;
+constexpr std::uint32_t kMaxUserMtu = 65521;  // libslirp's
 
 Status ValidateInterface(std::string_view key, const std::string& name) {
   // What the kernel takes for a name (dev_valid_name), less '%', which it would number.
@@ -84,6 +85,8 @@ Status ValidateUser(const NetConfig& net) {
     if (net.user == UserNetConfig{}) return {};
     return InvalidArgument("net: hostfwd, net and restrict belong to --net user");
   }
+  if (net.mtu > kMaxUserMtu)
+    return InvalidArgument("net: mtu={}: user networks have {} at most", net.mtu, kMaxUserMtu);
   if (net.user.forwards.size() > kMaxForwards)
     return InvalidArgument("net: hostfwd: {}: more than {}", net.user.forwards.size(),
                            kMaxForwards);

@@ -1,0 +1,56 @@
+// A program of ours that gemel starts beside itself.
+#pragma once
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace gemel::cli {
+
+// Where a program is: `environment` (for tests) if that is set, else beside this executable, else in
+// the folder of a build tree that has it. kNotFound names the place.
+Result<std::string> FindProgram(std::string_view name, std::string_view build_folder,
+                                const char* environment);
+
+// What a child has of ours: /dev/null as standard input, `out` or /dev/null as standard output, our
+// stderr, and `fds` from 3 on. Nothing else, whatever our parent has left open.
+struct ChildFds {
+  UniqueFd out;
+  std::vector<UniqueFd> fds;
+};
+
+// Move-only. Killed and reaped when destroyed. One thread.
+class ChildProcess {
+ public:
+  // Starts `path` with `words` (the first is its name) in a session of its own: the terminal's
+  // signals are not for it. Our copies of `fds` are closed.
+  static Result<ChildProcess> Spawn(const std::string& path, std::vector<std::string> words,
+                                    ChildFds fds);
+  ChildProcess(ChildProcess&&) = default;
+  ChildProcess& operator=(ChildProcess&&) = delete;
+  ~ChildProcess();
+
+  pid_t pid() const { return pid_; }
+  // Not reaped yet.
+  bool alive() const { return static_cast<bool>(pidfd_); }
+  // Readable once it has ended.
+  int pidfd() const { return pidfd_.get(); }
+  void Kill() const;
+  // Waits for its end; how it was, as waitpid tells it. REQUIRES: alive().
+  int Reap();
+
+ private:
+  ChildProcess(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+
+  pid_t pid_;
+  UniqueFd pidfd_;  // empty once reaped
+};
+
+// "ended with status 1", "was killed by signal 9 (Killed)".
+std::string DescribeEnd(int wait_status);
+
+}  // namespace gemel::cli
