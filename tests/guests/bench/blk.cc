@@ -1,4 +1,4 @@
-#include "tests/guests/bench/blk.h"
+#include "tests/guests/bench/load.h"
 
 namespace bench {
 namespace {
@@ -89,9 +89,7 @@ void Blk::End(std::uint32_t slot) {
   if (answers[slot] != 0) ++counts.errors;
 }
 
-}  // namespace
-
-void PrepareBlk(const Device& device, const Options& options) {
+void Prepare(const Device& device, const Options& options) {
   blk.options = options;
   const std::uint64_t features =
       Negotiate(device.registers, kVersion1 | (options.features & (kEventIndex | kIndirect)));
@@ -111,7 +109,7 @@ void PrepareBlk(const Device& device, const Options& options) {
   Start(device.registers);
 }
 
-Counts RunBlk(std::uint64_t ticks, Histogram& latency) {
+Counts Run(std::uint64_t ticks, Histogram& latency) {
   blk.counts = {};
   const std::uint64_t began = Now();
   KeepInFlight(blk, blk.queue, blk.options.depth, ticks, blk.options.interrupts, latency);
@@ -119,6 +117,10 @@ Counts RunBlk(std::uint64_t ticks, Histogram& latency) {
   return blk.counts;
 }
 
-std::uint64_t BlkKicks() { return blk.queue.kicks(); }
+std::uint64_t Kicks() { return blk.queue.kicks(); }
+
+}  // namespace
+
+const Load kBlkLoad{.prepare = Prepare, .run = Run, .kicks = Kicks};
 
 }  // namespace bench

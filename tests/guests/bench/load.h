@@ -1,10 +1,11 @@
-// What keeps a device busy and counts: the part that blk and net share.
+// What keeps a device busy and counts: what blk and net have in common.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 #include "tests/guests/bench/clock.h"
 #include "tests/guests/bench/histogram.h"
+#include "tests/guests/bench/options.h"
 #include "tests/guests/bench/queue.h"
 #include "tests/guests/runtime/user_mode.h"
 
@@ -13,6 +14,16 @@ namespace bench {
 struct Counts {
   std::uint64_t ops = 0, bytes = 0, errors = 0, ticks = 0;
 };
+
+struct Load {
+  // Makes the device ready, or ends the guest. At CPL 0.
+  void (*prepare)(const Device& device, const Options& options);
+  // Keeps it busy for that long. At CPL 3, as often as wanted.
+  Counts (*run)(std::uint64_t ticks, Histogram& latency);
+  std::uint64_t (*kicks)();
+};
+extern const Load kBlkLoad;  // virtio 1.2, 5.2
+extern const Load kNetLoad;  // 5.1
 
 // RAM for buffers: nothing else lies there in a guest of 64 MiB.
 inline constexpr std::uint64_t kBuffers = 8 << 20, kBufferBytes = 48 << 20;

@@ -1,9 +1,9 @@
 // A guest that measures virtio devices: the same file under Gemel and under QEMU (microvm, q35). See
 // options.h for its command line. It prints "bench: begin" and "bench: end" around what it measures,
 // with a moment of quiet after the one and before the other, then one line of JSON, and ends.
-#include "tests/guests/bench/blk.h"
 #include "tests/guests/bench/clock.h"
 #include "tests/guests/bench/device.h"
+#include "tests/guests/bench/load.h"
 #include "tests/guests/bench/options.h"
 #include "tests/guests/runtime/runtime.h"
 #include "tests/guests/runtime/user_mode.h"
@@ -12,6 +12,7 @@ namespace bench {
 namespace {
 
 constinit Options options{};
+const Load* load = nullptr;
 constinit Clock rate;
 constinit Histogram latency;
 
@@ -24,7 +25,7 @@ void Rest() {
   while (Now() < until) asm volatile("pause");
 }
 
-void Work() { counts = RunBlk(ticks, latency); }
+void Work() { counts = load->run(ticks, latency); }
 
 void Turn(void (*what)(), std::uint64_t milliseconds) {
   ticks = rate.TicksOfMilliseconds(milliseconds);
@@ -68,16 +69,17 @@ void GuestMain() {
   if (!rate.Find()) Fail("this hypervisor has no KVM clock");
   const Device device = FindDevice();
   guest::EnableUserMode();
-  PrepareBlk(device, options);
+  load = options.type == Type::kNet ? &kNetLoad : &kBlkLoad;
+  load->prepare(device, options);
   Turn(Work, options.warm_up_milliseconds);
   latency.Clear();
-  const std::uint64_t kicks = BlkKicks(), interrupts = Interrupts();
+  const std::uint64_t kicks = load->kicks(), interrupts = Interrupts();
   guest::Print("bench: begin\n");
   Turn(Rest, options.settle_milliseconds);
   Turn(Work, options.milliseconds);
   Turn(Rest, options.settle_milliseconds);
   guest::Print("bench: end\n");
-  PrintResult(device.transport, BlkKicks() - kicks, Interrupts() - interrupts);
+  PrintResult(device.transport, load->kicks() - kicks, Interrupts() - interrupts);
   Reset(device.registers);
   End();
 }
