@@ -7,17 +7,15 @@
 #include <array>
 #include <chrono>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <optional>
-#include <utility>
-#include <vector>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "tests/fakes/fake_driver_queue.h"
 #include "tests/fakes/fake_interrupt.h"
 #include "tests/fakes/fake_mmio_driver.h"
+#include "tests/fuzz/echo_device.h"
 #include "tests/fuzz/ring_bender.h"
 #include "virtio/transport/mmio_transport.h"
 
@@ -29,95 +27,15 @@ using testing::FakeInterrupt;
 using testing::FakeMmioDriver;
 using testing::Rarely;
 using testing::RingBender;
+using EchoDevice = testing::EchoDevice<FuzzedDataProvider>;
 
 constexpr std::uint64_t kRamEnd = 0x8000;
-constexpr std::uint64_t kFeatures = 0x3;
 
 const GuestMemory& Ram() {
   static const std::array ranges{MemoryRange{GuestAddress{0}, kRamEnd}};
   static const auto memory = GuestMemory::Create(ranges, MemoryBacking::kAnonymous).value();
   return *memory;
 }
-
-// Echoes, and keeps some chains; the fuzzer says when its resets end.
-class EchoDevice : public VirtioDevice {
- public:
-  explicit EchoDevice(FuzzedDataProvider& input) : input_(input) {}
-
-  DeviceType type() const override { return DeviceType::kEntropy; }
-  std::uint64_t features() const override { return kFeatures; }
-  std::span<const std::uint16_t> queue_sizes() const override { return sizes_; }
-  void ReadConfig(std::uint32_t offset, std::span<std::byte> out) const override {
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = offset + i < 4 ? config_ : std::byte{0};
-  }
-  void WriteConfig(std::uint32_t, std::span<const std::byte> in) override { config_ = in[0]; }
-
-  Status Activate(Activation activation) override {
-    CHECK(!active_ && !reset_done_);
-    if (Rarely(input_)) return FailedPrecondition("refused");
-    active_ = std::move(activation);
-    late_needs_reset_ = active_->needs_reset;
-    if (Rarely(input_)) active_->needs_reset();
-    return {};
-  }
-  void Reset(std::function<void()> done) override {
-    CHECK(!reset_done_);
-    reset_done_ = std::move(done);
-    if (!Rarely(input_) || ending_) FinishReset();
-  }
-
-  void FinishReset() {
-    if (!reset_done_) return;
-    chains_.clear();
-    active_.reset();
-    std::exchange(reset_done_, nullptr)();
-  }
-  void FinishAll() {
-    ending_ = true;
-    FinishReset();
-  }
-  bool resetting() const { return reset_done_ != nullptr; }
-
-  void Work() {
-    if (!active_) return;
-    for (ActiveQueue& queue : active_->queues) {
-      queue.kick->Drain();
-      WorkQueue(queue);
-    }
-  }
-  void Annoy() {
-    if (late_needs_reset_) late_needs_reset_();
-    if (active_ && Rarely(input_)) active_->config_interrupt->Trigger();
-  }
-
- private:
-  void WorkQueue(ActiveQueue& active) {
-    for (int i = 0; i < 8; ++i) {
-      auto popped = active.queue->Pop();
-      if (!popped) return active_->needs_reset();
-      if (!popped->has_value()) break;
-      DescriptorChain chain = **std::move(popped);
-      if (Rarely(input_)) {
-        chains_.push_back(std::move(chain));
-        continue;
-      }
-      std::array<std::byte, 32> bytes;
-      const std::size_t n = CopyFromIov(chain.readable(), 0, bytes);
-      const std::size_t written = CopyToIov(chain.writable(), 0, std::span(bytes).first(n));
-      std::move(chain).Complete(static_cast<std::uint32_t>(written));
-    }
-    if (active.queue->NeedsInterrupt()) active.interrupt->Trigger();
-  }
-
-  FuzzedDataProvider& input_;
-  const std::array<std::uint16_t, 2> sizes_{16, 8};
-  std::byte config_{};
-  std::optional<Activation> active_;
-  std::vector<DescriptorChain> chains_;  // in flight
-  std::function<void()> reset_done_;
-  std::function<void()> late_needs_reset_;
-  bool ending_ = false;
-};
 
 class Session {
  public:

@@ -5,6 +5,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "vmm/pci/chipset.h"
@@ -20,10 +22,14 @@ struct Request {
   bool optional = false;
 };
 
-// Largest first, so that no alignment wastes anything.
-Status Place(std::vector<Request> requests, AddressRange range, std::string_view what) {
-  std::ranges::stable_sort(requests, std::ranges::greater{}, &Request::size);
-  for (const Request& request : requests) {
+// Largest first, so that no alignment wastes anything; else in their order.
+Status Place(const std::vector<Request>& requests, AddressRange range, std::string_view what) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;  // UINT64_MAX - size, index
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    order.emplace_back(UINT64_MAX - requests[i].size, i);
+  std::ranges::sort(order);
+  for (const auto& [unused, index] : order) {
+    const Request& request = requests[index];
     const std::uint64_t skipped = -range.base & (request.size - 1);
     const bool fits = range.size >= skipped && range.size - skipped >= request.size;
     if (!fits && request.optional) continue;
@@ -51,9 +57,9 @@ class Assigner {
       SetInterruptLine(devfn);
     }
     RouteToPics();
-    RETURN_IF_ERROR(Place(std::move(io_), resources.io, "I/O ports"));
-    RETURN_IF_ERROR(Place(std::move(memory32_), resources.memory32, "memory below 4 GiB"));
-    return Place(std::move(memory64_), resources.memory64, "memory");
+    RETURN_IF_ERROR(Place(io_, resources.io, "I/O ports"));
+    RETURN_IF_ERROR(Place(memory32_, resources.memory32, "memory below 4 GiB"));
+    return Place(memory64_, resources.memory64, "memory");
   }
 
  private:
