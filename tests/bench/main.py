@@ -11,10 +11,11 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io")]
+sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net")]
 import disk_load
 import guest_load
 import images
+import net_load
 import report
 
 QUIET = "console=ttyS0 quiet reboot=t panic=-1"
@@ -29,7 +30,8 @@ class Failed(Exception):
 def main():
     options = parse_arguments()
     try:
-        section = {"boot": boot, "start": start, "io": disk, "micro": micro}[options.verb](options)
+        section = {"boot": boot, "start": start, "io": disk, "net": net,
+                   "micro": micro}[options.verb](options)
     except (Failed, images.ImageError, guest_load.LoadFailed) as error:
         sys.exit(f"bench: {error}")
     text = report.with_provenance(section, "./bench " + " ".join(sys.argv[1:]), ROOT)
@@ -44,7 +46,7 @@ def parse_arguments():
                         help="a build folder to measure as it is (otherwise build-bench is built)")
     common.add_argument("--write", action="store_true", help="put the result in docs/BENCHMARKS.md")
     parser = argparse.ArgumentParser(prog="./bench")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|micro")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|micro")
     verb = verbs.add_parser("boot", parents=[common], help="boot, CPU and memory beside QEMU microvm")
     verb.add_argument("--runs", type=int, default=5, metavar="N",
                       help="pairs that count, after one that does not (5)")
@@ -55,13 +57,17 @@ def parse_arguments():
     verb.add_argument("--no-memory", action="store_true", help="without the memory figures")
     verb = verbs.add_parser("start", parents=[common], help="CPU time to the first KVM_RUN, here")
     verb.add_argument("--runs", type=int, default=15, metavar="N", help="after one discarded (15)")
-    verb = verbs.add_parser("io", parents=[common], help="virtio-blk beside QEMU and fio, here")
-    verb.add_argument("--runs", type=int, default=5, metavar="N", help="after one discarded (5)")
-    verb.add_argument("--ms", type=int, default=1000, metavar="N", help="length of a run (1000)")
+    load = argparse.ArgumentParser(add_help=False, parents=[common])
+    load.add_argument("--runs", type=int, default=5, metavar="N", help="after one discarded (5)")
+    load.add_argument("--ms", type=int, default=1000, metavar="N", help="length of a run (1000)")
+    load.add_argument("--fair-share", action="store_true", help="without real-time priority")
+    verb = verbs.add_parser("io", parents=[load], help="virtio-blk beside QEMU and fio, here")
     verb.add_argument("--case", action="append", choices=list(disk_load.CASES), help="only this one")
     verb.add_argument("--folder", default="/var/tmp", metavar="DIR",
                       help="where the disk's file is; not on tmpfs (/var/tmp)")
-    verb.add_argument("--fair-share", action="store_true", help="without real-time priority")
+    verb = verbs.add_parser("net", parents=[load], help="virtio-net beside QEMU, here; needs root")
+    verb.add_argument("--case", action="append", choices=list(net_load.CASES), help="only this one")
+    verb.add_argument("--only", choices=list(net_load.NAMES), help="only this one")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -123,8 +129,7 @@ def in_host(plan, limit):
 # ---- ./bench start -------------------------------------------------------------------------------
 
 def start(options):
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        raise Failed("start: /dev/kvm cannot be opened")
+    need_kvm(options)
     import vmms
     probe = program(options, "tests/bench/start_probe")
     kernel, small_initrd = images.small_kernel() / "vmlinux", images.initramfs()
@@ -155,13 +160,27 @@ def probed(argv):
     raise Failed(f"{' '.join(map(str, argv))}: status {done.returncode}\n{done.stderr[-1000:]}")
 
 
-# ---- ./bench io ----------------------------------------------------------------------------------
+# ---- ./bench io, ./bench net ---------------------------------------------------------------------
+
+BENCH_GUEST = "tests/guests/guest-bench"
+
 
 def disk(options):
+    need_kvm(options)
+    return disk_load.measure(program(options, "cli/gemel"), program(options, BENCH_GUEST), options)
+
+
+def net(options):
+    need_kvm(options)
+    if os.geteuid() != 0:
+        raise Failed("net: a network namespace and a tap need root")
+    return net_load.measure(program(options, "cli/gemel"), program(options, BENCH_GUEST),
+                            program(options, "tests/bench/frames"), options)
+
+
+def need_kvm(options):
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        raise Failed("io: /dev/kvm cannot be opened")
-    return disk_load.measure(program(options, "cli/gemel"),
-                             program(options, "tests/guests/guest-bench"), options)
+        raise Failed(f"{options.verb}: /dev/kvm cannot be opened")
 
 
 # ---- ./bench micro -------------------------------------------------------------------------------

@@ -30,3 +30,8 @@ def qemu_disk(path, aio):
     return ["-object", "iothread,id=worker",
             "-drive", f"file={path},format=raw,if=none,id=disk,aio={aio}",
             "-device", "virtio-blk-device,drive=disk,iothread=worker"]
+
+
+def qemu_tap(name):
+    return ["-netdev", f"tap,id=net,ifname={name},script=no,downscript=no,vhost=off",
+            "-device", "virtio-net-device,netdev=net"]
