@@ -1,0 +1,23 @@
+// A control group (cgroup v2) of the VM's own, below that of whoever starts it. It bounds the
+// number of threads, where that controller is to be had, and says what the VM uses.
+#pragma once
+#include <sys/types.h>
+
+#include "jail/text.h"
+
+namespace gemel::jail {
+
+class Cgroup {
+ public:
+  // Makes "gemel-<our pid>". The errno, or 0. ENOENT: this host has no cgroup v2.
+  int Create();
+  int Add(pid_t process) const;
+  // Once everybody in it has gone.
+  void Remove() const;
+
+ private:
+  Text path_;
+  bool created_ = false;
+};
+
+}  // namespace gemel::jail
