@@ -18,10 +18,11 @@ namespace gemel::cli {
 namespace {
 
 Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, RunFiles files) {
-  ASSIGN_OR_RETURN(const std::string vmm_path, FindVmm());
+  ASSIGN_OR_RETURN(const VmmPrograms programs, FindVmm());
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(auto ends, ControlChannel::CreatePair());
-  ASSIGN_OR_RETURN(VmmProcess vmm, VmmProcess::Spawn(vmm_path, std::move(ends.second).Release()));
+  ASSIGN_OR_RETURN(VmmProcess vmm,
+                   VmmProcess::Spawn(programs, options.sandbox, std::move(ends.second).Release()));
   return std::make_unique<RunSession>(std::move(options), std::move(files), std::move(vmm),
                                       std::move(ends.first), std::move(loop));
 }

@@ -39,6 +39,7 @@ struct Words {
   std::string acpi = "on";
   std::string rng = "on";
   std::string timeout;
+  std::string sandbox = "default";
   std::string log_level = "info";
   bool verbose = false;
 };
@@ -74,6 +75,8 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--machine", words.machine, "TYPE", "versioned machine type");
   add("--acpi", words.acpi, "on|off", "off: MP table and virtio_mmio.device= instead");
   add("--rng", words.rng, "on|off", "a virtio-rng device");
+  add("--sandbox", words.sandbox, "WORD",
+      "default: what this host gives; required: all or\nnothing; off: none");
   add("--log-level", words.log_level, "LEVEL", "debug, info, warning or error");
   app.add_flag("--verbose,-v", words.verbose, "as --log-level debug, and show the devices");
 }
@@ -107,6 +110,7 @@ Result<RunOptions> Convert(const Words& words) {
   ASSIGN_OR_RETURN(config.on_reboot, ParseOnReboot(words.on_reboot));
   ASSIGN_OR_RETURN(config.acpi, ParseOnOff("acpi", words.acpi));
   ASSIGN_OR_RETURN(config.rng, ParseOnOff("rng", words.rng));
+  ASSIGN_OR_RETURN(options.sandbox, ParseSandboxMode(words.sandbox));
   ASSIGN_OR_RETURN(options.log_level, ParseLogLevel(words.log_level));
   if (words.verbose) options.log_level = LogLevel::kDebug;
   if (!words.timeout.empty()) {

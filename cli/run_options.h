@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "vmm/config/machine_config.h"
+#include "vmm/config/sandbox_mode.h"
 
 namespace gemel::cli {
 
@@ -16,6 +17,7 @@ struct RunOptions {
   MachineConfig config;  // has passed Validate
   std::optional<std::int64_t> timeout_ms;
   LogLevel log_level = LogLevel::kInfo;
+  SandboxMode sandbox = SandboxMode::kDefault;
 };
 
 // The text that --help asks for.

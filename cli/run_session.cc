@@ -146,7 +146,10 @@ void RunSession::OnReply(const ControlReply& reply) {
       return Fail(reply.error, IsWrongInput(reply.error.code) ? kWrongInput : kFailed);
     return PrintNote(reply.error.message);
   }
-  if (reply.id == configure_id_) OnConfigured();
+  if (reply.id == configure_id_) {
+    if (reply.info) ShowMissingWalls(*reply.info);
+    OnConfigured();
+  }
   if (reply.id == info_id_ && reply.info) ShowInfo(*reply.info);
 }
 
@@ -175,6 +178,13 @@ void RunSession::OnConfigured() {
   start_id_ = Request(StartRequest{});
 }
 
+// Whoever has turned the sandbox off knows.
+void RunSession::ShowMissingWalls(const VmInfo& info) const {
+  const std::string missing = MissingLayers(info.sandbox);
+  if (info.sandbox_mode != SandboxMode::kOff && !missing.empty())
+    PrintNote("sandbox: without " + missing);
+}
+
 void RunSession::ShowInfo(const VmInfo& info) const {
   PrintNote(
       fmt::format("{}: {} CPUs, {}", options_.config.name, info.cpus, FormatSize(info.memory)));
@@ -184,6 +194,8 @@ void RunSession::ShowInfo(const VmInfo& info) const {
                           device.engine.empty() ? "" : ", ", device.engine,
                           device.note.empty() ? "" : ": ", device.note));
   for (const std::string& note : info.notes) PrintNote(note);
+  PrintNote("sandbox: " + (info.sandbox_mode == SandboxMode::kOff ? std::string("off")
+                                                                  : ActiveLayers(info.sandbox)));
 }
 
 void RunSession::OnEvent(const ControlEvent& event) {
@@ -331,14 +343,22 @@ void RunSession::OnUserNetExit(UserNetProcess& net) {
 }
 
 int RunSession::StatusOf(pid_t pid, const ExitState& exit) const {
-  if (exit.signal != 0) {
-    PrintError({Code::kInternal,
-                fmt::format("{}: gemel-vmm (process {}) was killed by signal {} ({})",
-                            options_.config.name, pid, exit.signal, strsignal(exit.signal))});
+  const std::string who = fmt::format("{}: gemel-vmm (process {})", options_.config.name, pid);
+  if (!exit.failed.empty()) {
+    PrintError({Code::kInternal, fmt::format("{}: gemel-vmm was not started: {}",
+                                             options_.config.name, exit.failed)});
+  } else if (exit.signal == SIGSYS && !exit.refused.empty()) {
+    PrintError(WithHint(
+        {Code::kInternal, fmt::format("{} was killed by its sandbox for a system call that is not "
+                                      "on the list of its thread: {}",
+                                      who, exit.refused)},
+        "a guest that took it over, or a bug of ours: please report it"));
+  } else if (exit.signal != 0) {
+    PrintError({Code::kInternal, fmt::format("{} was killed by signal {} ({})", who, exit.signal,
+                                             strsignal(exit.signal))});
   } else {
     PrintError({Code::kInternal,
-                fmt::format("{}: gemel-vmm (process {}) ended with status {} without saying why",
-                            options_.config.name, pid, exit.status)});
+                fmt::format("{} ended with status {} without saying why", who, exit.status)});
   }
   return kFailed;
 }

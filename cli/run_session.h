@@ -45,6 +45,7 @@ class RunSession {
   void OnEvent(const ControlEvent& event);
   void OnConfigured();
   void OnCrashed(const CrashedEvent& event);
+  void ShowMissingWalls(const VmInfo& info) const;
   void ShowInfo(const VmInfo& info) const;
 
   void OnSignals();

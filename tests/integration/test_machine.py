@@ -47,14 +47,22 @@ def fixture_start():
         process.communicate()
 
 
+def children_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
 def vmm_of(process):
-    """The pid of gemel-vmm under a `gemel run`, once it is there."""
+    """The pid of gemel-vmm under a `gemel run`, within its jail, once it is there."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for child in children:
-            if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "gemel-vmm":
-                return int(child)
+        family = children_of(process.pid)
+        for pid in family:
+            family += children_of(pid)
+            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "gemel-vmm":
+                return int(pid)
         time.sleep(0.01)
     raise AssertionError("no gemel-vmm was started")
 

@@ -58,7 +58,8 @@ class Run:
                     FAKE_VMM_LOG=str(self.log))
 
     def start(self, *arguments, wish="", kernel=True, **streams):
-        command = [str(GEMEL), "run"]
+        # The fake is a script: an empty root has no interpreter for it.
+        command = [str(GEMEL), "run", "--sandbox", "off"]
         if kernel:
             command += ["--kernel", str(self.kernel)]
         for stream in ("stdin", "stdout", "stderr"):
@@ -243,8 +244,9 @@ def test_killed_vmm_is_one_line_and_status_1(run):
 
 @needs_kvm
 def test_missing_vmm_is_one_line(run):
-    process = subprocess.run([GEMEL, "run", "--kernel", run.kernel], capture_output=True, text=True,
-                             env=dict(os.environ, GEMEL_VMM="/nope"), check=False)
+    process = subprocess.run([GEMEL, "run", "--sandbox", "off", "--kernel", run.kernel],
+                             capture_output=True, text=True, check=False,
+                             env=dict(os.environ, GEMEL_VMM="/nope"))
     assert process.stderr == "error: gemel-vmm: /nope: No such file or directory\n"
     assert process.returncode == 1
 
@@ -269,7 +271,7 @@ def test_reader_that_never_reads_does_not_keep_a_signal_waiting(run):
 
 @needs_kvm
 def test_closed_standard_descriptors_do_no_harm(run):
-    done = subprocess.run(["/bin/sh", "-c", '"$0" run --kernel "$1" <&-', GEMEL, run.kernel],
+    done = subprocess.run(["/bin/sh", "-c", '"$0" run --sandbox off --kernel "$1" <&-', GEMEL, run.kernel],
                           env=run.environment("print=hello,off"), capture_output=True, text=True,
                           check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello", "")
@@ -626,7 +628,8 @@ def test_background_job_takes_the_terminal_only_in_the_foreground(run):
               "os.tcsetpgrp(0, job.pid)\n"
               "job.wait()\n")
     shell = subprocess.Popen(
-        ["/usr/bin/python3", "-c", script, str(GEMEL), "run", "--kernel", str(run.kernel)],
+        ["/usr/bin/python3", "-c", script, str(GEMEL), "run", "--sandbox", "off", "--kernel",
+         str(run.kernel)],
         env=run.environment("echo"), stdin=slave, stdout=subprocess.DEVNULL,
         preexec_fn=become_foreground)
     run.started.append(shell)

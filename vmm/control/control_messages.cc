@@ -190,6 +190,13 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
     d->set_note(device.note);
   }
   for (const std::string& note : info.notes) out->add_notes(note);
+  out->set_sandbox_mode(EnumToProto<internal::SandboxMode>(info.sandbox_mode));
+  for (const SandboxLayer& layer : info.sandbox) {
+    internal::SandboxLayer* l = out->add_sandbox();
+    l->set_name(layer.name);
+    l->set_active(layer.active);
+    l->set_note(layer.note);
+  }
 }
 
 Result<VmInfo> InfoFromProto(const internal::Info& in) {
@@ -201,6 +208,10 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
     info.devices.push_back({d.name(), d.kind(), d.address(), d.irq(), d.queues(), d.queue_size(),
                             d.engine(), d.note()});
   for (const std::string& note : in.notes()) info.notes.push_back(note);
+  ASSIGN_OR_RETURN(info.sandbox_mode,
+                   EnumFromProto(in.sandbox_mode(), SandboxMode::kOff, "info: sandbox"));
+  for (const internal::SandboxLayer& l : in.sandbox())
+    info.sandbox.push_back({l.name(), l.active(), l.note()});
   return info;
 }
 

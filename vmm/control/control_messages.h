@@ -20,6 +20,7 @@
 #include "base/unique_fd.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/config/net_fds.h"
+#include "vmm/config/sandbox_mode.h"
 #include "vmm/control/control_channel.h"
 
 namespace gemel {
@@ -88,13 +89,15 @@ struct VmInfo {
   std::uint64_t memory = 0;
   std::vector<DeviceInfo> devices;
   std::vector<std::string> notes;
+  SandboxMode sandbox_mode = SandboxMode::kOff;
+  std::vector<SandboxLayer> sandbox;
   bool operator==(const VmInfo&) const = default;
 };
 
 struct ControlReply {
   std::uint64_t id = 0;
   Error error{Code::kOk, ""};  // kOk: done
-  std::optional<VmInfo> info;  // of GetInfoRequest
+  std::optional<VmInfo> info;  // of GetInfoRequest and ConfigureRequest
 };
 
 struct HelloEvent {

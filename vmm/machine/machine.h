@@ -42,6 +42,9 @@ enum class MachineState : std::uint8_t { kBuilt, kRunning, kPaused, kResetting, 
 class MachineObserver {
  public:
   virtual ~MachineObserver() = default;
+  // Within Build: every thread, ring and descriptor is there, and no file of the guest's has been
+  // looked at. Time to give up rights.
+  virtual void OnAssembled() {}
   // The guest, or PowerOff, switched the machine off.
   virtual void OnPoweredOff() = 0;
   // The guest asked for a reboot of a machine with OnReboot::kExit, which is now off.

@@ -27,6 +27,7 @@ Status PcMachine::Construct(MachineFds fds) {
   RETURN_IF_ERROR(CreateSerial(std::move(fds.serial_in), std::move(fds.serial_out)));
   RETURN_IF_ERROR(CreateDevices(fds));
   RETURN_IF_ERROR(CreateVcpus());
+  observer_->OnAssembled();
   return LoadGuest();
 }
 

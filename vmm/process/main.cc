@@ -2,16 +2,18 @@
 // hand.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <cstring>
-#include <string_view>
+#include <span>
+#include <utility>
 
 #include "base/check.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "vmm/process/vm_server.h"
+#include "vmm/process/vmm_options.h"
+#include "vmm/sandbox/sandbox.h"
 
 namespace gemel {
 namespace {
@@ -35,24 +37,25 @@ void KeepThreadStacksSmall() {
   pthread_attr_destroy(&attributes);
 }
 
-Result<int> ControlFd(int argc, char** argv) {
-  int fd = -1;
-  if (argc != 3 || std::string_view(argv[1]) != "--control-fd")
-    return InvalidArgument("usage: gemel-vmm --control-fd N (started by gemel run, not by hand)");
-  const std::string_view text(argv[2]);
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), fd);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || fd < 3)
-    return InvalidArgument("--control-fd: {}: not a descriptor number from 3", text);
-  return fd;
+// While this is the only thread.
+VmServer::Sandbox EnterSandbox(const VmmOptions& options) {
+  VmServer::Sandbox sandbox;
+  sandbox.mode = options.sandbox;
+  if (options.sandbox == SandboxMode::kOff) return sandbox;
+  sandbox.layers = options.jail;
+  for (SandboxLayer& layer : sandbox::ConfineProcess(options.report_fd))
+    sandbox.layers.push_back(std::move(layer));
+  return sandbox;
 }
 
 // Returns only if it could not begin.
-Status Serve(int argc, char** argv) {
-  ASSIGN_OR_RETURN(const int fd, ControlFd(argc, argv));
-  ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Adopt(UniqueFd(fd)));
+Status Serve(std::span<const char* const> words) {
+  ASSIGN_OR_RETURN(const VmmOptions options, ParseVmmOptions(words));
+  ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Adopt(UniqueFd(options.control_fd)));
+  VmServer::Sandbox sandbox = EnterSandbox(options);
   ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(const std::unique_ptr<VmServer> server,
-                   VmServer::Create(std::move(channel), loop.get()));
+                   VmServer::Create(std::move(channel), loop.get(), std::move(sandbox)));
   loop->Run();
   // Without destructors: they would wait for storage that hangs, and the kernel cleans up as well.
   _exit(server->exit_status());
@@ -64,7 +67,10 @@ Status Serve(int argc, char** argv) {
 int main(int argc, char** argv) {
   gemel::IgnoreTerminalSignals();
   gemel::KeepThreadStacksSmall();
-  const auto status = gemel::Serve(argc, argv);
+  // Started from a descriptor, it would be called by that one's number.
+  prctl(PR_SET_NAME, "gemel-vmm", 0, 0, 0);
+  const auto status =
+      gemel::Serve(std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
   LOG_UNLIMITED(kError, "gemel-vmm", "{}", status.error().message);
   return gemel::kWrongUse;
 }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "vmm/sandbox/sandbox.h"
 
 namespace gemel {
 namespace {
@@ -53,8 +54,9 @@ MachineFds TakeFds(ConfigureRequest& request) {
 
 }  // namespace
 
-Result<std::unique_ptr<VmServer>> VmServer::Create(ControlChannel channel, EventLoop* loop) {
-  std::unique_ptr<VmServer> server(new VmServer(std::move(channel), loop));
+Result<std::unique_ptr<VmServer>> VmServer::Create(ControlChannel channel, EventLoop* loop,
+                                                   Sandbox sandbox) {
+  std::unique_ptr<VmServer> server(new VmServer(std::move(channel), loop, std::move(sandbox)));
   HelloEvent hello;
   hello.build = GEMEL_VERSION;
   hello.pid = static_cast<std::uint32_t>(getpid());
@@ -100,12 +102,7 @@ void VmServer::OnControllerGone() {
 
 void VmServer::Handle(ControlRequest request) {
   const std::uint64_t id = request.id;
-  if (std::holds_alternative<GetInfoRequest>(request.body)) {
-    ControlReply reply;
-    reply.id = id;
-    reply.info = Info();
-    return Send(EncodeReply(reply));
-  }
+  if (std::holds_alternative<GetInfoRequest>(request.body)) return ReplyWithInfo(id);
   // Replied to before the event that follows it, whose sending ends the conversation.
   if (std::holds_alternative<PowerOffRequest>(request.body)) {
     const auto running = machine();
@@ -114,7 +111,9 @@ void VmServer::Handle(ControlRequest request) {
     if (running) (*running)->PowerOff();
     return;
   }
+  const bool configures = std::holds_alternative<ConfigureRequest>(request.body);
   const Status status = Carry(id, std::move(request.body));
+  if (configures && status) return ReplyWithInfo(id);
   if (!(status && reset_request_)) Reply(id, status);
 }
 
@@ -140,6 +139,9 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
 
 Status VmServer::Configure(ConfigureRequest request) {
   if (machine_ != nullptr) return FailedPrecondition("configure: this VM is configured already");
+  const std::string missing = MissingLayers(sandbox_.layers);
+  if (sandbox_.mode == SandboxMode::kRequired && !missing.empty())
+    return FailedPrecondition("sandbox: required: this host does not give {}", missing);
   SetLogName(request.config.name);
   SetLogLevel(request.log_level);
   config_ = request.config;
@@ -161,6 +163,8 @@ Result<Machine*> VmServer::machine() const {
 
 VmInfo VmServer::Info() const {
   VmInfo info;
+  info.sandbox_mode = sandbox_.mode;
+  info.sandbox = sandbox_.layers;
   if (machine_ == nullptr) return info;
   info.state = ToVmState(machine_->state());
   info.cpus = config_.cpus;
@@ -180,6 +184,13 @@ void VmServer::Reply(std::uint64_t id, const Status& status) {
   Send(EncodeReply(reply));
 }
 
+void VmServer::ReplyWithInfo(std::uint64_t id) {
+  ControlReply reply;
+  reply.id = id;
+  reply.info = Info();
+  Send(EncodeReply(reply));
+}
+
 void VmServer::Send(const ControlMessage& message) {
   if (peer_gone_) return;
   const Status sent = channel_.Send(message, kSendTimeoutMs);
@@ -193,6 +204,12 @@ void VmServer::End(const ControlEvent& event, int exit_status) {
   Send(EncodeEvent(event));
   exit_status_ = exit_status;
   loop_->Stop();
+}
+
+// Threads, rings and interrupts are there; next come the kernel and the initrd, which may be made
+// to break their loader.
+void VmServer::OnAssembled() {
+  if (sandbox_.mode != SandboxMode::kOff) sandbox::ConfineThread(ThreadRole::kMain);
 }
 
 void VmServer::OnPoweredOff() { End(PoweredOffEvent{}, 0); }

@@ -5,9 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/result.h"
+#include "vmm/config/sandbox_mode.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/control_messages.h"
 #include "vmm/machine/machine.h"
@@ -17,9 +19,17 @@ namespace gemel {
 // One thread: the loop's.
 class VmServer : private MachineObserver {
  public:
+  // What this process has been confined by, and must be before it runs a guest.
+  struct Sandbox {
+    SandboxMode mode = SandboxMode::kOff;
+    std::vector<SandboxLayer> layers;
+  };
+
   // Says hello and serves `channel` on `loop`, which outlives it, until the machine has ended or
-  // the controller is gone; then it stops the loop.
-  static Result<std::unique_ptr<VmServer>> Create(ControlChannel channel, EventLoop* loop);
+  // the controller is gone; then it stops the loop. With a sandbox the calling thread confines
+  // itself once a machine is made of its descriptors.
+  static Result<std::unique_ptr<VmServer>> Create(ControlChannel channel, EventLoop* loop,
+                                                  Sandbox sandbox);
   ~VmServer() override;
 
   // What the process should end with: 0 after power-off or a reboot that ends it, 1 after a crash
@@ -27,7 +37,8 @@ class VmServer : private MachineObserver {
   int exit_status() const { return exit_status_; }
 
  private:
-  VmServer(ControlChannel channel, EventLoop* loop) : channel_(std::move(channel)), loop_(loop) {}
+  VmServer(ControlChannel channel, EventLoop* loop, Sandbox sandbox)
+      : channel_(std::move(channel)), loop_(loop), sandbox_(std::move(sandbox)) {}
 
   void OnReadable();
   void OnControllerGone();
@@ -38,9 +49,11 @@ class VmServer : private MachineObserver {
   Result<Machine*> machine() const;
   VmInfo Info() const;
   void Reply(std::uint64_t id, const Status& status);
+  void ReplyWithInfo(std::uint64_t id);
   void Send(const ControlMessage& message);
   void End(const ControlEvent& event, int exit_status);
 
+  void OnAssembled() override;
   void OnPoweredOff() override;
   void OnRebootExit() override;
   void OnResetDone() override;
@@ -49,6 +62,7 @@ class VmServer : private MachineObserver {
 
   ControlChannel channel_;
   EventLoop* loop_;
+  const Sandbox sandbox_;
   MachineConfig config_;
   std::unique_ptr<Machine> machine_;
   // A reset is replied to when it is done; until then nothing more is received, which keeps replies

@@ -252,7 +252,9 @@ TEST(ControlMessages, Reply_KeepsEveryField) {
                       3,
                       1ull << 40,
                       {{"blk0", "virtio-blk", 0xd0000000, 16, 1, 256, "sync", "io_uring: no"}},
-                      {"a", "b"}};
+                      {"a", "b"},
+                      SandboxMode::kRequired,
+                      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);
