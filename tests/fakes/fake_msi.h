@@ -1,10 +1,12 @@
 // Message-signalled interrupts that remember what was sent. They behave as KVM's do: a real eventfd
-// carries the triggers, so that a test may signal it as vhost would.
+// carries the triggers, so that a test may signal it as vhost would. Any thread, but for the public
+// members.
 #pragma once
 #include <poll.h>
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -25,24 +27,28 @@ class FakeMsi : public MsiInterrupt {
   FakeMsi() : event_(MakeEvent()) {}
 
   void Trigger() override {
+    const std::lock_guard lock(mutex_);
     event_.Signal();
-    Pump();
+    PumpLocked();
   }
   int event_fd() const override { return event_.get(); }
 
   Status SetMessage(std::uint64_t address, std::uint32_t data) override {
+    const std::lock_guard lock(mutex_);
     message_.reset();
     if (refuse) return FailedPrecondition("the fake MSI was told to refuse");
     message_ = {address, data};
     ++set_messages;
-    Pump();
+    PumpLocked();
     return {};
   }
   void Withdraw() override {
-    Pump();
+    const std::lock_guard lock(mutex_);
+    PumpLocked();
     message_.reset();
   }
   bool pending() const override {
+    const std::lock_guard lock(mutex_);
     pollfd event{.fd = event_.get(), .events = POLLIN, .revents = 0};
     return !message_.has_value() && poll(&event, 1, 0) == 1;
   }
@@ -50,7 +56,8 @@ class FakeMsi : public MsiInterrupt {
 
   // What the kernel does by itself when the eventfd was signalled.
   void Pump() {
-    if (message_.has_value() && event_.Drain()) sent.push_back(*message_);
+    const std::lock_guard lock(mutex_);
+    PumpLocked();
   }
   const std::optional<Message>& message() const { return message_; }
 
@@ -65,7 +72,12 @@ class FakeMsi : public MsiInterrupt {
     return *std::move(event);
   }
 
+  void PumpLocked() {
+    if (message_.has_value() && event_.Drain()) sent.push_back(*message_);
+  }
+
   EventFd event_;
+  mutable std::mutex mutex_;
   std::optional<Message> message_;
 };
 

@@ -86,10 +86,9 @@ class FakePciDriver {
     SetUpQueue(0, layout, vector);
     SetStatus(virtio::kStatusDriverOk);
   }
-  static constexpr std::uint64_t NotifyOffset(std::uint16_t queue) {
-    return virtio::pci_layout::kNotify + queue * virtio::pci_layout::kNotifyMultiplier;
+  void Notify(std::uint16_t queue) {
+    Write<std::uint16_t>(virtio::pci_layout::NotifyOffset(queue), queue);
   }
-  void Notify(std::uint16_t queue) { Write<std::uint16_t>(NotifyOffset(queue), queue); }
   std::uint8_t TakeIsr() { return Read<std::uint8_t>(virtio::pci_layout::kIsr); }
 
  private:

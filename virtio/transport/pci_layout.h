@@ -34,6 +34,9 @@ inline constexpr std::uint32_t kDeviceConfig = 0x2000;
 inline constexpr std::uint32_t kDeviceConfigLength = 0x1000;
 inline constexpr std::uint32_t kNotify = 0x3000;
 inline constexpr std::uint32_t kNotifyMultiplier = 4;
+constexpr std::uint64_t NotifyOffset(std::size_t queue) {
+  return kNotify + queue * kNotifyMultiplier;
+}
 inline constexpr std::uint32_t kMaxQueues = (kBarSize - kNotify) / kNotifyMultiplier;
 
 // ---- common configuration

@@ -129,7 +129,7 @@ int PciTransport::SourceInterrupt::event_fd() const {
 }
 
 void PciTransport::Interrupts::OnReset() {
-  for (std::uint16_t i = 0; i < owner_->sources_.size(); ++i)
+  for (std::uint16_t i = 0; i < owner_->msix_->vectors(); ++i)
     owner_->msix_->Bind(i, pci::Msix::kNoVector);
   owner_->TakeIsr();
 }
@@ -160,10 +160,9 @@ void PciTransport::UpdatePinLocked() { SetIntx(isr_ != 0 && !msix_->enabled()); 
 
 void PciTransport::OnBarMapped(unsigned index, std::uint64_t base) {
   if (index != reg::kBar || wiring_.io_events == nullptr) return;
-  for (std::uint16_t queue = 0; queue < kicks_registered_.size(); ++queue) {
-    const Status added =
-        wiring_.io_events->Add(base + reg::kNotify + queue * reg::kNotifyMultiplier, std::nullopt,
-                               config_->kick(queue).get());
+  for (std::uint16_t queue = 0; queue < config_->queue_count(); ++queue) {
+    const Status added = wiring_.io_events->Add(base + reg::NotifyOffset(queue), std::nullopt,
+                                                config_->kick(queue).get());
     kicks_registered_[queue] = added.has_value();
     // A kick then comes through the BAR, and is only slower.
     if (!added) LOG(kWarning, name(), "queue {}: {}", queue, added.error().message);
@@ -172,12 +171,11 @@ void PciTransport::OnBarMapped(unsigned index, std::uint64_t base) {
 
 void PciTransport::OnBarUnmapped(unsigned index, std::uint64_t base) {
   if (index != reg::kBar) return;
-  for (std::uint16_t queue = 0; queue < kicks_registered_.size(); ++queue) {
+  for (std::uint16_t queue = 0; queue < config_->queue_count(); ++queue) {
     if (!kicks_registered_[queue]) continue;
     kicks_registered_[queue] = false;
-    const Status removed =
-        wiring_.io_events->Remove(base + reg::kNotify + queue * reg::kNotifyMultiplier,
-                                  std::nullopt, config_->kick(queue).get());
+    const Status removed = wiring_.io_events->Remove(base + reg::NotifyOffset(queue), std::nullopt,
+                                                     config_->kick(queue).get());
     if (!removed) LOG(kWarning, name(), "remove io event: {}", removed.error().message);
   }
 }

@@ -66,7 +66,7 @@ void Function::AddBar(unsigned index, BarKind kind, std::uint64_t size, IoHandle
   bar.size = size;
   bar.handler = handler;
   const std::uint64_t address_bits = ~(size - 1);
-  const std::size_t at = kBar0 + 4 * index;
+  const std::size_t at = BarOffset(index);
   config_.Define(at, BarTypeBits(kind), static_cast<std::uint32_t>(address_bits));
   if (Is64(kind))
     config_.Define<std::uint32_t>(at + 4, 0, static_cast<std::uint32_t>(address_bits >> 32));
@@ -184,7 +184,7 @@ void Function::Reset() {
 void Function::Follow(std::size_t offset, std::size_t size) {
   const bool command = Touches(offset, size, kCommand, 2);
   const bool power = power_ != 0 && Touches(offset, size, power_ + kPmControl, 2);
-  if (command || power || Touches(offset, size, kBar0, 4 * kBars)) UpdateBars();
+  if (command || power || Touches(offset, size, kBar0, BarOffset(kBars) - kBar0)) UpdateBars();
   if (command && router_ != nullptr) {
     router_->SetDisabled(intx_, (config_.Get<std::uint16_t>(kCommand) & kCommandIntxDisable) != 0);
   }
@@ -199,7 +199,7 @@ bool Function::in_d0() const {
 }
 
 std::uint64_t Function::BarAddress(const Bar& bar) const {
-  const std::size_t at = kBar0 + 4 * bar.index;
+  const std::size_t at = BarOffset(bar.index);
   std::uint64_t address = config_.Get<std::uint32_t>(at);
   if (Is64(bar.kind)) address |= std::uint64_t{config_.Get<std::uint32_t>(at + 4)} << 32;
   return address & ~(bar.size - 1);

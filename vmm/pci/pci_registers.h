@@ -15,6 +15,7 @@ inline constexpr std::size_t kRevision = 0x08;  // and the class code in the thr
 inline constexpr std::size_t kCacheLineSize = 0x0c;
 inline constexpr std::size_t kHeaderType = 0x0e;
 inline constexpr std::size_t kBar0 = 0x10;
+constexpr std::size_t BarOffset(unsigned index) { return kBar0 + std::size_t{4} * index; }
 inline constexpr std::size_t kCapabilities = 0x34;
 inline constexpr std::size_t kInterruptLine = 0x3c;
 inline constexpr std::size_t kInterruptPin = 0x3d;

@@ -25,6 +25,7 @@ struct Request {
 // Largest first, so that no alignment wastes anything; else in their order.
 Status Place(const std::vector<Request>& requests, AddressRange range, std::string_view what) {
   std::vector<std::pair<std::uint64_t, std::size_t>> order;  // UINT64_MAX - size, index
+  order.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i)
     order.emplace_back(UINT64_MAX - requests[i].size, i);
   std::ranges::sort(order);
@@ -75,7 +76,7 @@ class Assigner {
     for (unsigned i = 0; i < Function::kBars; ++i) {
       const auto bar = function.bar(i);
       if (!bar) continue;
-      const std::size_t at = kBar0 + 4 * i;
+      const std::size_t at = BarOffset(i);
       const std::string name = fmt::format("{}: BAR {}", function.name(), i);
       if (bar->kind == BarKind::kIo || bar->kind == BarKind::kMemory32) {
         auto& requests = bar->kind == BarKind::kIo ? io_ : memory32_;

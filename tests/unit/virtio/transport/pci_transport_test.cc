@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <optional>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "tests/fakes/fake_device.h"
@@ -242,11 +244,11 @@ TEST_F(PciTransportTest, ConfigGeneration_ConfigChanged_Changes) {
 
 TEST_F(PciTransportTest, Notify_ThroughTheKernel_AnyValueSignalsTheQueueOfTheAddress) {
   Start();
-  ASSERT_TRUE(io_events_.Write(kBase + FakePciDriver::NotifyOffset(0), 0x1'0000));
+  ASSERT_TRUE(io_events_.Write(kBase + reg::NotifyOffset(0), 0x1'0000));
   EXPECT_TRUE(device_->activation->queues[0].kick->Drain());
-  ASSERT_TRUE(io_events_.Write(kBase + FakePciDriver::NotifyOffset(1), 0));
+  ASSERT_TRUE(io_events_.Write(kBase + reg::NotifyOffset(1), 0));
   EXPECT_FALSE(device_->activation->queues[0].kick->Drain());
-  EXPECT_FALSE(io_events_.Write(kBase + FakePciDriver::NotifyOffset(2), 0));
+  EXPECT_FALSE(io_events_.Write(kBase + reg::NotifyOffset(2), 0));
 }
 
 TEST_F(PciTransportTest, Notify_ThroughTheBar_SignalsTheQueueOfTheAddress) {
@@ -260,8 +262,8 @@ TEST_F(PciTransportTest, Notify_ThroughTheBar_SignalsTheQueueOfTheAddress) {
 
 TEST_F(PciTransportTest, BarMoved_IoEventsMoveWithIt) {
   SetConfig<std::uint32_t>(pci::kBar0, 0xe000'0000);
-  EXPECT_FALSE(io_events_.Write(kBase + FakePciDriver::NotifyOffset(0), 0));
-  EXPECT_TRUE(io_events_.Write(0xe000'0000 + FakePciDriver::NotifyOffset(0), 0));
+  EXPECT_FALSE(io_events_.Write(kBase + reg::NotifyOffset(0), 0));
+  EXPECT_TRUE(io_events_.Write(0xe000'0000 + reg::NotifyOffset(0), 0));
   EXPECT_EQ(io_events_.entries().size(), 2u);
 }
 
@@ -285,7 +287,7 @@ TEST_F(PciTransportTest, BarMoved_NoMoreIoEvents_KicksComeThroughTheBar) {
   EXPECT_TRUE(io_events_.entries().empty());
   Start();
   const std::array<std::byte, 2> zero{};
-  EXPECT_TRUE(memory_bus_.Write(kBase + FakePciDriver::NotifyOffset(0), zero));
+  EXPECT_TRUE(memory_bus_.Write(kBase + reg::NotifyOffset(0), zero));
   EXPECT_TRUE(device_->activation->queues[0].kick->Drain());
 }
 
@@ -383,6 +385,34 @@ TEST_F(PciTransportTest, NeedsReset_ByTheDevice_ShowsAndInterrupts) {
   EXPECT_NE(driver_->status() & kStatusNeedsReset, 0);
   EXPECT_EQ(lines_.up(), Gsis{kIntxGsi});
   EXPECT_EQ(driver_->TakeIsr(), reg::kIsrConfig);
+}
+
+// ---- several threads ----------------------------------------------------------------------------
+
+TEST_F(PciTransportTest, Interrupts_WhileTheDriverSwitchesAndMasks_EndAsTheRegistersSay) {
+  SetUpVector(1, kMessage);
+  Start(1);
+  std::atomic<bool> done = false;
+  std::thread worker([&] {
+    for (int i = 0; i < 5000; ++i) {
+      QueueInterrupt().Trigger();
+      if (i % 100 == 0) device_->activation->config_interrupt->Trigger();
+    }
+    done = true;
+  });
+  while (!done) {
+    EnableMsix();
+    EnableMsix(pci::kMsixFunctionMask);
+    SetConfig<std::uint16_t>(Capability(pci::kCapMsix) + pci::kMsixControl, 0);
+    driver_->TakeIsr();
+    SetConfig<std::uint32_t>(pci::kBar0, 0xe000'0000);
+    SetConfig<std::uint32_t>(pci::kBar0, kBase);
+  }
+  worker.join();
+  driver_->TakeIsr();
+  EXPECT_EQ(lines_.up(), Gsis{});
+  QueueInterrupt().Trigger();
+  EXPECT_EQ(lines_.up(), Gsis{kIntxGsi});
 }
 
 // ---- resets -------------------------------------------------------------------------------------
