@@ -142,6 +142,7 @@ constexpr Command kIoctls[] = {
     {KVM_SET_CLOCK, Of({kMain}), "reset"},
     {KVM_IRQFD, kWiring, "an interrupt's wiring, or its end"},
     {KVM_IOEVENTFD, kWiring, "a queue's kick; moved with its BAR"},
+    {KVM_IRQ_LINE, kAll, "the level of a line: the SCI, the pin of a PCI device"},
     {KVM_SET_GSI_ROUTING, kMainAndVcpu, "an MSI's address and data"},
     {KVM_SET_USER_MEMORY_REGION, kMainAndVcpu, "PAM: ROM becomes RAM and back"},
     {TCGETS, Of({kMain}), "a console on a pty"},
