@@ -18,6 +18,10 @@ EscapeMenu::Step EscapeMenu::Feed(char byte) {
       return {Action::kPowerButton, 0};
     case 'r':
       return {Action::kReset, 0};
+    case 'l':
+      return {Action::kLink, 0};
+    case 'i':
+      return {Action::kInfo, 0};
     case '?':
     case 'h':
       return {Action::kHelp, 0};
@@ -29,7 +33,8 @@ EscapeMenu::Step EscapeMenu::Feed(char byte) {
 }
 
 std::string_view EscapeMenu::Help() {
-  return "Ctrl-] and then: q power off now, p press the power button, r reset, ? this help, "
+  return "Ctrl-] and then: q power off now, p press the power button, r reset, "
+         "l pull the network cables or plug them in, i show the devices, ? this help, "
          "Ctrl-] send it to the guest";
 }
 

@@ -16,6 +16,8 @@ class EscapeMenu {
     kQuit,     // power off, now
     kPowerButton,
     kReset,
+    kLink,  // pull all network cables, or plug them in
+    kInfo,  // show the machine's devices and what they have done
     kHelp,
     kUnknown,  // no such key; the escape is over
   };

@@ -14,6 +14,7 @@
 
 #include "block/lock.h"
 #include "cli/report.h"
+#include "cli/run_networks.h"
 #include "vmm/config/host_limits.h"
 
 namespace gemel::cli {
@@ -200,15 +201,20 @@ Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
 
 // ---- networks -----------------------------------------------------------------------------------
 
-Status OpenNet(const MachineConfig& config, std::size_t index, RunFiles& files) {
-  const NetConfig& net = config.nets[index];
-  if (net.kind != NetConfig::Kind::kUser)
-    return MakeError(Code::kUnimplemented, "net: only user is there yet");
-  ASSIGN_OR_RETURN(UserNet user, StartUserNet(config.name, net));
+Status OpenNet(std::size_t index, RunFiles& files) {
+  MachineConfig& config = files.request.config;
   NetFds fds;
-  fds.queues.push_back(std::move(user.vm_end));
+  if (config.nets[index].kind == NetConfig::Kind::kUser) {
+    ASSIGN_OR_RETURN(UserNet user, StartUserNet(config.name, config.nets[index]));
+    fds.queues.push_back(std::move(user.vm_end));
+    files.user_nets.push_back({fmt::format("net{}", index), std::move(user.process)});
+    SettleAddress(config, index);
+  } else {
+    ASSIGN_OR_RETURN(HostNetwork opened, OpenHostNetwork(config, index));
+    fds = std::move(opened.fds);
+    if (!opened.new_socket.empty()) files.net_sockets.emplace_back(std::move(opened.new_socket));
+  }
   files.request.nets.push_back(std::move(fds));
-  files.user_nets.push_back({fmt::format("net{}", index), std::move(user.process)});
   return {};
 }
 
@@ -231,7 +237,7 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   }
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
-  for (std::size_t i = 0; i < config.nets.size(); ++i) RETURN_IF_ERROR(OpenNet(config, i, files));
+  for (std::size_t i = 0; i < config.nets.size(); ++i) RETURN_IF_ERROR(OpenNet(i, files));
   return files;
 }
 

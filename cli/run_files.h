@@ -40,9 +40,10 @@ struct RunFiles {
   // Our ends of the console, with serial stdio: non-blocking to write to, blocking to read from.
   UniqueFd console_in;
   UniqueFd console_out;
-  CreatedFile serial_file;    // to be kept once the machine is built
-  UniqueFd serial_overwrite;  // an older serial file, to be emptied then
-  CreatedFile serial_socket;  // lives as long as the VM
+  CreatedFile serial_file;               // to be kept once the machine is built
+  UniqueFd serial_overwrite;             // an older serial file, to be emptied then
+  CreatedFile serial_socket;             // lives as long as the VM
+  std::vector<CreatedFile> net_sockets;  // the same
   std::string pty_path;
   std::vector<UserNetProcess> user_nets;  // one for each net of kind user; live as long as the VM
 };

@@ -188,11 +188,16 @@ void RunSession::ShowMissingWalls(const VmInfo& info) const {
 void RunSession::ShowInfo(const VmInfo& info) const {
   PrintNote(
       fmt::format("{}: {} CPUs, {}", options_.config.name, info.cpus, FormatSize(info.memory)));
-  for (const DeviceInfo& device : info.devices)
+  for (const DeviceInfo& device : info.devices) {
     PrintNote(fmt::format("{}: {} at {:#x}, IRQ {}, {} queues of {}{}{}{}{}", device.name,
                           device.kind, device.address, device.irq, device.queues, device.queue_size,
                           device.engine.empty() ? "" : ", ", device.engine,
                           device.note.empty() ? "" : ": ", device.note));
+    std::string counters;
+    for (const auto& [name, value] : device.counters)
+      counters += fmt::format(" {}={}", name, value);
+    if (!counters.empty()) PrintNote(fmt::format("{}:{}", device.name, counters));
+  }
   for (const std::string& note : info.notes) PrintNote(note);
   PrintNote("sandbox: " + (info.sandbox_mode == SandboxMode::kOff ? std::string("off")
                                                                   : ActiveLayers(info.sandbox)));
@@ -287,6 +292,11 @@ void RunSession::OnMenu(EscapeMenu::Action action) {
       PrintNote("Ctrl-] r: reset");
       Request(ResetRequest{});
       return;
+    case EscapeMenu::Action::kLink:
+      return ToggleLinks();
+    case EscapeMenu::Action::kInfo:
+      info_id_ = Request(GetInfoRequest{});
+      return;
     case EscapeMenu::Action::kHelp:
     case EscapeMenu::Action::kUnknown:
       return PrintNote(EscapeMenu::Help());
@@ -294,6 +304,13 @@ void RunSession::OnMenu(EscapeMenu::Action action) {
     case EscapeMenu::Action::kToGuest:
       return;
   }
+}
+
+void RunSession::ToggleLinks() {
+  links_up_ = !links_up_;
+  PrintNote(fmt::format("Ctrl-] l: network cables {}", links_up_ ? "plugged in" : "pulled"));
+  for (std::size_t i = 0; i < options_.config.nets.size(); ++i)
+    Request(SetLinkRequest{fmt::format("net{}", i), links_up_});
 }
 
 // ---- the terminal -------------------------------------------------------------------------------

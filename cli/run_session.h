@@ -49,6 +49,7 @@ class RunSession {
   void ShowInfo(const VmInfo& info) const;
 
   void OnSignals();
+  void ToggleLinks();
   void OnStopRequest(int signal);
   void OnSuspend();
   void OnTimeout();
@@ -76,6 +77,7 @@ class RunSession {
 
   Phase phase_ = Phase::kConfiguring;
   std::uint64_t last_id_ = 0;
+  bool links_up_ = true;
   std::uint64_t configure_id_ = 0, start_id_ = 0, info_id_ = 0;
   int stop_requests_ = 0;
   bool output_done_ = true;

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "net/net_backend.h"
+
 namespace gemel::net {
 
 struct [[gnu::packed]] FrameHeader {
@@ -30,5 +32,12 @@ inline constexpr std::uint8_t kGsoUdp = 3;
 inline constexpr std::uint8_t kGsoTcp6 = 4;
 inline constexpr std::uint8_t kGsoUdpL4 = 5;
 inline constexpr std::uint8_t kGsoEcn = 0x80;  // beside a TCP type
+
+inline constexpr std::size_t kEthernetHeaderBytes = 14;
+
+// Whether a frame of `frame_bytes` (without header) may be sent on with this header, which was the
+// guest's: it asks for nothing but `allowed`, and its sum lies inside the frame. Clears what means
+// nothing in this direction (5.1.6.2). Pure.
+bool CheckTransmitHeader(FrameHeader& header, std::size_t frame_bytes, Offloads allowed);
 
 }  // namespace gemel::net

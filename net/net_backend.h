@@ -2,8 +2,8 @@
 //
 // A tap, a macvtap and sockets implement it. It knows nothing of virtio queues or KVM; what travels
 // is Ethernet frames, each behind a 12-byte header (net/frame_header.h) that says what is left to do
-// for it: checksums, cutting into segments. A backend without offloads() has no such header on its
-// wire: it skips the 12 bytes when it sends, and zeroes them when it receives.
+// for it: checksums, cutting into segments. A backend without offloads() may have no such header
+// on its wire: it leaves it out when it sends, and zeroes it when it receives.
 //
 // One thread: the worker that owns it, from the first call on. Nothing blocks or allocates.
 //
@@ -42,9 +42,13 @@ inline constexpr std::size_t kMaxFrameBytes = 65535 + 14 + 4;
 enum class NetError : std::uint8_t {
   kWouldBlock,  // nothing is there now
   kFailed,      // this frame is lost; the next may do better
+  kClosed,      // nothing will ever come: do not watch fd() any more
 };
 
-// A frame behind its header, in any number of pieces.
+inline constexpr std::size_t kMaxBatch = 64;
+
+// A frame behind its header, in at most kMaxPieces pieces.
+inline constexpr std::size_t kMaxPieces = 1024;  // UIO_MAXIOV
 struct NetFrame {
   std::span<const iovec> iov;
 };
@@ -75,14 +79,17 @@ class NetBackend {
   // Whether somebody is at the other end. May change in Receive and Transmit.
   virtual bool connected() const = 0;
 
-  // Receives one frame with its header into `into`, which holds at least kHeaderBytes. Returns the
-  // bytes of both; frames longer than `into` lose their end, and give its length: leave a byte more
-  // than a frame may have.
+  // Receives one frame. `into[0]` is its header, kHeaderBytes in the caller's own memory; the rest
+  // takes the frame. Returns the frame's bytes, without its header. What does not fit is lost, and
+  // may show only in a result that is all of the room: leave a byte more than a frame may have.
   virtual std::expected<std::size_t, NetError> Receive(std::span<const iovec> into) = 0;
-  // Sends frames in order, each with its header; none is empty. Returns how many are done with:
-  // fewer than all means that there is no room for the next, which is to be tried again after
-  // EPOLLOUT. Adds to `failed` how many of those done were lost.
+  // Sends frames in order, at most kMaxBatch. Each one's first piece is its header, as in Receive,
+  // and it is not empty behind that. Returns how many are done with; fewer than all means no room:
+  // try the rest again when fd() says so. Adds to `failed` how many of those done were lost.
   virtual std::size_t Transmit(std::span<const NetFrame> frames, std::size_t& failed) = 0;
+  // Part of a frame that is done with awaits room: call Transmit, with or without frames, when fd()
+  // says so.
+  virtual bool unsent() const { return false; }
 };
 
 }  // namespace gemel::net

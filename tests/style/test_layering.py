@@ -53,7 +53,7 @@ ALLOWED = {
 }
 # cli/host_check asks KVM itself what it can do, with guests of a few instructions.
 # cli/run_files locks disk images before it hands them over.
-EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/run_files": ("block",)}
+EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/run_files": ("block",), "cli/run_networks": ("net",)}
 LAYERED = {folder.split("/")[0] for folder in ALLOWED}
 
 

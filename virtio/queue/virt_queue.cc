@@ -115,6 +115,7 @@ struct VirtQueue::State {
   // idx; the rest tells a batch that went all the way round from none.
   std::uint32_t used_total = 0;
   std::uint32_t used_total_asked = 0;
+  bool used_held = false;  // completed chains wait for PublishUsed
 
   // Slot storage: max_segments iovecs a slot. Slots are taken last-in first-out, so that memory a
   // queue never needs is never touched.
@@ -125,6 +126,7 @@ struct VirtQueue::State {
 
   std::expected<std::uint16_t, QueueError> LoadAvailable();
   std::expected<DescriptorChain, QueueError> Take(VirtQueue* queue);
+  void PublishIndex();
 };
 
 Result<std::unique_ptr<VirtQueue>> VirtQueue::Create(const GuestMemory& memory,
@@ -197,6 +199,12 @@ std::expected<DescriptorChain, QueueError> VirtQueue::State::Take(VirtQueue* que
   return DescriptorChain(queue, head, storage, shape->readable, shape->writable);
 }
 
+// 2.7.8.2: the elements are visible before the index that counts them.
+void VirtQueue::State::PublishIndex() {
+  device_ring.StoreRelease16(kRingIndex, static_cast<std::uint16_t>(used_total));
+  memory->MarkDirty(layout.device_ring, kRingEntries);
+}
+
 std::expected<std::optional<DescriptorChain>, QueueError> VirtQueue::Pop() {
   State& s = *state_;
   if (s.error) return std::unexpected(*s.error);
@@ -226,10 +234,15 @@ void VirtQueue::Return(std::uint16_t head, std::uint32_t written) {
   s.device_ring.Store32(entry + offsetof(UsedElement, id), head);
   s.device_ring.Store32(entry + offsetof(UsedElement, length), written);
   ++s.used_total;
-  // 2.7.8.2: the element is visible before the index that counts it.
-  s.device_ring.StoreRelease16(kRingIndex, static_cast<std::uint16_t>(s.used_total));
   s.memory->MarkDirty(GuestAddress{s.layout.device_ring.value + entry}, sizeof(UsedElement));
-  s.memory->MarkDirty(s.layout.device_ring, kRingEntries);
+  if (!s.used_held) s.PublishIndex();
+}
+
+void VirtQueue::HoldUsed() { state_->used_held = true; }
+
+void VirtQueue::PublishUsed() {
+  state_->used_held = false;
+  state_->PublishIndex();
 }
 
 void VirtQueue::DisableNotification() {

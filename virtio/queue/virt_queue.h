@@ -121,6 +121,10 @@ class VirtQueue {
   // Asks for kicks again; true if chains came meanwhile, and then none may be waited for. False
   // after an error.
   bool EnableNotification();
+  // Chains completed between these two become visible to the driver at once, in the order of their
+  // completion: for what fills several (5.1.6.4), and for batches. NeedsInterrupt comes after them.
+  void HoldUsed();
+  void PublishUsed();
   // Whether the driver wants an interrupt for what was completed since the last call (2.7.7.2).
   // Call it once a batch. Includes the full fence between publishing the used index and reading the
   // event index.

@@ -163,6 +163,8 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
       return ControlRequestBody(ResetRequest{});
     case Case::kGetInfo:
       return ControlRequestBody(GetInfoRequest{});
+    case Case::kSetLink:
+      return ControlRequestBody(SetLinkRequest{in.set_link().device(), in.set_link().up()});
     case Case::REQUEST_NOT_SET:
       break;
   }
@@ -188,6 +190,11 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
     d->set_queue_size(device.queue_size);
     d->set_engine(device.engine);
     d->set_note(device.note);
+    for (const auto& [name, value] : device.counters) {
+      internal::Counter* counter = d->add_counters();
+      counter->set_name(name);
+      counter->set_value(value);
+    }
   }
   for (const std::string& note : info.notes) out->add_notes(note);
   out->set_sandbox_mode(EnumToProto<internal::SandboxMode>(info.sandbox_mode));
@@ -204,9 +211,19 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
   ASSIGN_OR_RETURN(info.state, EnumFromProto(in.state(), VmState::kStopped, "info: state"));
   info.cpus = in.cpus();
   info.memory = in.memory();
-  for (const internal::DeviceInfo& d : in.devices())
-    info.devices.push_back({d.name(), d.kind(), d.address(), d.irq(), d.queues(), d.queue_size(),
-                            d.engine(), d.note()});
+  for (const internal::DeviceInfo& d : in.devices()) {
+    DeviceInfo& device = info.devices.emplace_back(DeviceInfo{d.name(),
+                                                              d.kind(),
+                                                              d.address(),
+                                                              d.irq(),
+                                                              d.queues(),
+                                                              d.queue_size(),
+                                                              d.engine(),
+                                                              d.note(),
+                                                              {}});
+    for (const internal::Counter& c : d.counters())
+      device.counters.emplace_back(c.name(), c.value());
+  }
   for (const std::string& note : in.notes()) info.notes.push_back(note);
   ASSIGN_OR_RETURN(info.sandbox_mode,
                    EnumFromProto(in.sandbox_mode(), SandboxMode::kOff, "info: sandbox"));
@@ -266,6 +283,10 @@ ControlMessage EncodeRequest(ControlRequest request) {
           [&](ResumeRequest&) { out.mutable_resume(); },
           [&](ResetRequest&) { out.mutable_reset(); },
           [&](GetInfoRequest&) { out.mutable_get_info(); },
+          [&](SetLinkRequest& r) {
+            out.mutable_set_link()->set_device(r.device);
+            out.mutable_set_link()->set_up(r.up);
+          },
           [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
       },
       request.body);

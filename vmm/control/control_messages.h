@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -50,7 +51,11 @@ struct PowerButtonRequest {};  // presses ACPI's power button; what follows is t
 struct PowerOffRequest {};     // off, now: PoweredOff follows and the process ends
 struct PauseRequest {};        // replied to when no vCPU runs
 struct ResumeRequest {};
-struct ResetRequest {};    // as the reset button: replied to when done; ResetDone follows
+struct ResetRequest {};  // as the reset button: replied to when done; ResetDone follows
+struct SetLinkRequest {
+  std::string device;  // "net0"
+  bool up = true;      // the cable is plugged in, or pulled
+};
 struct GetInfoRequest {};  // the reply carries a VmInfo
 // What the receiver cannot carry out: to be replied to with `error` as it stands (kUnimplemented
 // for a request that this version does not know, kInvalidArgument for a bad one).
@@ -60,7 +65,7 @@ struct RejectedRequest {
 
 using ControlRequestBody =
     std::variant<ConfigureRequest, StartRequest, PowerButtonRequest, PowerOffRequest, PauseRequest,
-                 ResumeRequest, ResetRequest, GetInfoRequest, RejectedRequest>;
+                 ResumeRequest, ResetRequest, GetInfoRequest, SetLinkRequest, RejectedRequest>;
 
 struct ControlRequest {
   std::uint64_t id = 0;
@@ -80,6 +85,7 @@ struct DeviceInfo {
   std::uint32_t queue_size = 0;
   std::string engine;  // what serves it: "io_uring", "sync"; empty: nothing to choose
   std::string note;    // why it is not what was asked for; empty: it is
+  std::vector<std::pair<std::string, std::uint64_t>> counters = {};  // what it has done
   bool operator==(const DeviceInfo&) const = default;
 };
 

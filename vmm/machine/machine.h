@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -67,6 +68,8 @@ struct MachineDevice {
   std::uint32_t queue_size = 0;
   std::string engine;  // what serves it, where there is a choice
   std::string note;    // why it is not what was asked for
+  // What it has done; name and value, in an order that stays.
+  std::vector<std::pair<std::string, std::uint64_t>> counters = {};
 };
 
 class Machine {
@@ -88,6 +91,8 @@ class Machine {
   virtual Status Reset() = 0;  // OnResetDone follows
   virtual Status PressPowerButton() = 0;
   virtual Status PressSleepButton() = 0;  // kUnimplemented where there is none
+  // Pulls the network cable of a device ("net0"), or plugs it in. kNotFound, naming it.
+  virtual Status SetLink(const std::string& device, bool up) = 0;
   // Ends it now. What is in flight is drained first, for at most 2 s; OnPoweredOff is called before
   // this returns. After that the process should end without destroying the machine, whose
   // destructor waits for storage that hangs.

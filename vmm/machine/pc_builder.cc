@@ -69,7 +69,10 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   base.mmio = &mmio_;
   ASSIGN_OR_RETURN(platform_, Platform::Create(base));
   ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds));
-  for (VirtioPart& part : parts) RETURN_IF_ERROR(platform_->Attach(std::move(part)));
+  for (VirtioPart& part : parts) {
+    if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
+    RETURN_IF_ERROR(platform_->Attach(std::move(part)));
+  }
   return {};
 }
 

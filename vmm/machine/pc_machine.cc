@@ -78,6 +78,23 @@ Status PcMachine::Reset() {
   return {};
 }
 
+std::vector<MachineDevice> PcMachine::devices() const {
+  std::vector<MachineDevice> devices = platform_->devices();
+  for (MachineDevice& device : devices)
+    for (const auto& [name, net] : nets_)
+      if (name == device.name) device.counters = net->counters();
+  return devices;
+}
+
+Status PcMachine::SetLink(const std::string& device, bool up) {
+  for (const auto& [name, net] : nets_) {
+    if (name != device) continue;
+    net->SetLink(up);
+    return {};
+  }
+  return MakeError(Code::kNotFound, fmt::format("link: {}: no such network device", device));
+}
+
 Status PcMachine::PressPowerButton() {
   if (state_ == MachineState::kOff || state_ == MachineState::kBuilt)
     return FailedPrecondition("power button: this VM is {}", Name(state_));

@@ -33,13 +33,14 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Status Construct(MachineFds fds);
 
   MachineState state() const override { return state_; }
-  std::vector<MachineDevice> devices() const override { return platform_->devices(); }
+  std::vector<MachineDevice> devices() const override;
   Status Start() override;
   Status Pause() override;
   Status Resume() override;
   Status Reset() override;
   Status PressPowerButton() override;
   Status PressSleepButton() override;
+  Status SetLink(const std::string& device, bool up) override;
   void PowerOff() override;
   void DrainSerial(int timeout_ms) override;
 
@@ -104,6 +105,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   std::unique_ptr<I8042> i8042_;
   std::unique_ptr<ResetPort> reset_port_;
   std::unique_ptr<Platform> platform_;
+  std::vector<std::pair<std::string, virtio::NetDevice*>> nets_;  // the platform's, by name
   // Last: destroyed, and so stopped, before anything that a vCPU thread can reach.
   std::vector<std::unique_ptr<kvm::VcpuThread>> vcpus_;
 };

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "virtio/device.h"
+#include "virtio/net/device.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/machine/machine.h"
 
@@ -16,9 +17,11 @@ namespace gemel {
 struct VirtioPart {
   std::unique_ptr<virtio::VirtioDevice> device;
   MachineDevice info;
+  virtio::NetDevice* net = nullptr;  // `device`, if it is one
 };
 
-// In the order in which guests find them, which is guest ABI: disks, then rng. Takes the descriptors
+// In the order in which guests find them, which is guest ABI: disks, networks, then
+// rng. Takes the descriptors
 // it needs out of `fds`. An error names the argument and the value that cannot be had.
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds);
 

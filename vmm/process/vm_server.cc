@@ -125,6 +125,7 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
   return std::visit(Overloaded{
                         [&](const StartRequest&) { return Start(); },
                         [&](const PowerButtonRequest&) { return built->PressPowerButton(); },
+                        [&](const SetLinkRequest& r) { return built->SetLink(r.device, r.up); },
                         [&](const PauseRequest&) { return built->Pause(); },
                         [&](const ResumeRequest&) { return built->Resume(); },
                         [&](const ResetRequest&) -> Status {
@@ -172,7 +173,7 @@ VmInfo VmServer::Info() const {
   for (MachineDevice& device : machine_->devices()) {
     info.devices.push_back({std::move(device.name), std::move(device.kind), device.address,
                             device.irq, device.queues, device.queue_size, std::move(device.engine),
-                            std::move(device.note)});
+                            std::move(device.note), std::move(device.counters)});
   }
   return info;
 }

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -84,7 +85,8 @@ const std::vector<Rule>& Calls() {
       {SYS_sendmsg, {}, kSockets, "control channel; frames"},
       {SYS_sendto, {}, Of({kMain, kVcpu, kNet, kStream}), "a console on a socket; frames"},
       {SYS_recvfrom, {}, kSockets, "frames, streams"},
-      {SYS_accept4, {}, Of({kMain, kStream}), "a console's or a vsock's next client"},
+      {SYS_sendmmsg, {}, Of({kNet}), "frames, many at once"},
+      {SYS_accept4, {}, kSockets, "a console's, a vsock's or a network's next client"},
       {SYS_shutdown, {}, Of({kMain, kStream}), "one direction of a stream ends"},
       {SYS_getsockopt, {}, Of({kMain, kNet, kStream}), "whether a connection came about"},
       {SYS_readv, {}, Of({kDisk, kNet, kStream}), "scattered buffers of the guest"},
@@ -145,6 +147,9 @@ constexpr Command kIoctls[] = {
     {KVM_IRQ_LINE, kAll, "the level of a line: the SCI, the pin of a PCI device"},
     {KVM_SET_GSI_ROUTING, kMainAndVcpu, "an MSI's address and data"},
     {KVM_SET_USER_MEMORY_REGION, kMainAndVcpu, "PAM: ROM becomes RAM and back"},
+    {TUNSETOFFLOAD, Of({kNet}), "what the guest's frames may leave undone"},
+    {TUNSETQUEUE, Of({kNet}), "which queue pairs the guest uses"},
+    {TUNSETCARRIER, Of({kNet}), "the cable is pulled"},
     {TCGETS, Of({kMain}), "a console on a pty"},
     {TCSETS, Of({kMain}), "the same"},
     {BLKDISCARD, Of({kDisk}), "discard on a block device"},

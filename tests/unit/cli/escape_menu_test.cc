@@ -40,6 +40,8 @@ TEST(EscapeMenu, EscapeThenKey_ItsAction) {
   EXPECT_EQ(Last("\x1dp"), Action::kPowerButton);
   EXPECT_EQ(Last("\x1dr"), Action::kReset);
   EXPECT_EQ(Last("\x1d?"), Action::kHelp);
+  EXPECT_EQ(Last("\x1dl"), Action::kLink);
+  EXPECT_EQ(Last("\x1di"), Action::kInfo);
 }
 TEST(EscapeMenu, EscapeTwice_OneForTheGuest) {
   EXPECT_EQ(ToGuest("a\x1d\x1d"

@@ -248,13 +248,14 @@ TEST_F(ProtoBend, NoMachine_Rejected) {
 
 TEST(ControlMessages, Reply_KeepsEveryField) {
   ControlReply reply{9, {Code::kFailedPrecondition, "no"}, VmInfo{}};
-  reply.info = VmInfo{VmState::kPaused,
-                      3,
-                      1ull << 40,
-                      {{"blk0", "virtio-blk", 0xd0000000, 16, 1, 256, "sync", "io_uring: no"}},
-                      {"a", "b"},
-                      SandboxMode::kRequired,
-                      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
+  reply.info = VmInfo{
+      VmState::kPaused,
+      3,
+      1ull << 40,
+      {{"blk0", "virtio-blk", 0xd0000000, 16, 1, 256, "sync", "io_uring: no", {{"reads", 7}}}},
+      {"a", "b"},
+      SandboxMode::kRequired,
+      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);
