@@ -1,4 +1,4 @@
-"""gemel-vmm is a static-PIE that holds nothing it does not need."""
+"""gemel-vmm and gemel-jail are static-PIEs that hold nothing they do not need."""
 
 import json
 import pathlib
@@ -18,18 +18,18 @@ FOREIGN = {
 }
 
 
-@pytest.fixture(name="program", scope="module")
-def built_program():
+@pytest.fixture(name="program", scope="module", params=["gemel-vmm", "gemel-jail"])
+def built_program(request):
     listing = subprocess.run(["meson", "introspect", "--targets", tree.BUILD], check=False,
                              capture_output=True, text=True)
     if listing.returncode != 0:
         pytest.skip(f"{tree.BUILD} is no Meson build")
     for target in json.loads(listing.stdout):
-        if target["name"] == "gemel-vmm":
+        if target["name"] == request.param:
             path = pathlib.Path(target["filename"][0])
             assert path.exists(), f"{path} is not built"
             return path
-    pytest.skip("gemel-vmm is not part of the build yet")
+    pytest.skip(f"{request.param} is not part of the build")
 
 
 def readelf(option, program):

@@ -14,14 +14,17 @@ from report import table
 TAP = "tap0"
 DEPTH = 128
 
-# Name -> direction, bytes of a frame, frames a second (rx), how the guest waits.
+# Name -> machine (vmm_commands.py), direction, bytes of a frame, frames a second (rx), how the guest
+# waits.
 CASES = {
-    "tx": ("tx", 1514, 0, "poll"),
-    "tx-64": ("tx", 64, 0, "poll"),
-    "tx-large": ("tx", 65000, 0, "poll"),
-    "tx-interrupt": ("tx", 1514, 0, "interrupt"),
-    "rx": ("rx", 1514, 200_000, "poll"),
-    "rx-64": ("rx", 64, 200_000, "poll"),
+    "tx": ("mmio", "tx", 1514, 0, "poll"),
+    "tx-64": ("mmio", "tx", 64, 0, "poll"),
+    "tx-large": ("mmio", "tx", 65000, 0, "poll"),
+    "tx-interrupt": ("mmio", "tx", 1514, 0, "interrupt"),
+    "rx": ("mmio", "rx", 1514, 200_000, "poll"),
+    "rx-64": ("mmio", "rx", 64, 200_000, "poll"),
+    "pci-tx": ("pci", "tx", 1514, 0, "poll"),
+    "pci-rx": ("pci", "rx", 1514, 200_000, "poll"),
 }
 NAMES = {"gemel": "Gemel", "qemu": "QEMU, vhost=off", "raw": "writes to the tap alone"}
 TITLES = {"tx": "guest sends as fast as it can", "rx": "guest receives {rate} frames a second"}
@@ -64,19 +67,20 @@ def _ip(*words):
 
 
 def _commands(program, guest, frames, case, ms):
-    direction, size, _, wait = case
+    machine, direction, size, _, wait = case
     # While frames come there is no moment of quiet.
     settle = " settle=0" if direction == "rx" else ""
     words = f"device=net rw={direction} bs={size} qd={DEPTH} wait={wait} ms={ms}{settle}"
-    found = {"gemel": vmm_commands.gemel(program, guest, words, "--net", f"tap={TAP},vhost=off"),
-             "qemu": vmm_commands.qemu(guest, words, *vmm_commands.qemu_tap(TAP))}
-    if direction == "tx" and wait == "poll":
+    found = {"gemel": vmm_commands.gemel(machine, program, guest, words,
+                                         *vmm_commands.gemel_tap(TAP)),
+             "qemu": vmm_commands.qemu(machine, guest, words, *vmm_commands.qemu_tap(machine, TAP))}
+    if direction == "tx" and wait == "poll" and machine == "mmio":
         found["raw"] = [frames, "write", TAP, size, 0, ms]
     return found
 
 
 def _run(vmm, case, inside, argv, frames, ms):
-    direction, size, rate, _ = case
+    _, direction, size, rate, _ = case
     argv = [*inside, *argv]
     if vmm == "raw":
         return _raw(argv)
@@ -131,9 +135,9 @@ def _report(results, commands, how):
             "VMM and tap is measured and no more.")
     parts = [how]
     for case, samples in results.items():
-        direction, size, rate, wait = CASES[case]
+        machine, direction, size, rate, wait = CASES[case]
         title = TITLES[direction].format(rate=f"{rate:,}")
-        title = f"**{title}: {size} bytes, guest waits by {wait}**"
+        title = f"**{title}: {size} bytes, guest waits by {wait}, virtio-{machine}**"
         head = ["", *(NAMES[name] for name in samples)]
         parts += [title, table(head, turns.rows(ROWS, samples))]
     return "\n\n".join([*parts, turns.command_lines(commands)])
