@@ -59,6 +59,9 @@ Status Q35::Program(const Layout& layout) {
   root_.Set(host(HostBridge::kPciExBar + 4), static_cast<std::uint32_t>(layout.ecam >> 32));
   root_.Set(host(HostBridge::kPciExBar),
             static_cast<std::uint32_t>(layout.ecam | HostBridge::kPciExBarEnable));
+  root_.Set(host(HostBridge::kPam), std::uint8_t{0x30});
+  for (std::size_t i = 1; i < PamRegisters{}.size(); ++i)
+    root_.Set(host(HostBridge::kPam + i), std::uint8_t{0x33});
   root_.Set(lpc(LpcBridge::kPmBase), std::uint32_t{layout.pm_base});
   root_.Set(lpc(LpcBridge::kAcpiControl), LpcBridge::kAcpiEnable);
   return {};

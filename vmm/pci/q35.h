@@ -55,7 +55,8 @@ class Q35 {
   // Everything as at power-on, attached functions too (their Function::Reset is a function level
   // reset: it starts the reset of a device and does not wait). REQUIRES: no vCPU runs.
   void Reset();
-  // REQUIRES: Reset, or new.
+  // Also makes 0xC0000-0xFFFFF RAM (PAM), where direct boot has its tables. REQUIRES: Reset, or
+  // new.
   Status Program(const Layout& layout);
 
   Root& root() { return root_; }

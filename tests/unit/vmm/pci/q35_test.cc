@@ -250,6 +250,11 @@ TEST_F(Q35Test, Program_MovesEcamAndPmBlockToTheirPlaces) {
   EXPECT_EQ(Get<std::uint32_t>(Host(HostBridge::kPciExBar)), 0xb000'0001u);
 }
 
+TEST_F(Q35Test, Program_MakesTheBiosAreaRam) {
+  ASSERT_TRUE(q35_->Program(kLayout).has_value());
+  EXPECT_EQ(pam_.last, (PamRegisters{0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33}));
+}
+
 TEST_F(Q35Test, Program_GivesBarsDifferentPlacesAndLeavesThemOff) {
   AttachDevice(1);
   AttachDevice(2);
