@@ -52,9 +52,12 @@ int BecomeUser(uid_t user) {
   return 0;
 }
 
-int DropCapabilities() {
+void EmptyBoundingSet() {
   for (unsigned long capability = 0; capability < 64; ++capability)
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) break;  // past the last, or not ours
+}
+
+int DropCapabilities() {
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   const __user_cap_data_struct none[2] = {};

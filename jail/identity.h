@@ -16,7 +16,10 @@ int MapUser(pid_t process, uid_t user);
 // or 0.
 int BecomeUser(uid_t user);
 
-// No capability now or by any later exec. The errno, or 0.
+// No exec gives a capability any more. Without effect for those who may not say so: they have none.
+void EmptyBoundingSet();
+
+// No capability from here on. The errno, or 0.
 int DropCapabilities();
 
 }  // namespace gemel::jail

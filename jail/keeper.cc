@@ -28,20 +28,13 @@ void BecomeNobody(const Plan& plan, Shared& shared) {
   if (const int error = BecomeUser(plan.user)) shared.layer(Layer::kOwnUser) = error;
 }
 
-// In a user namespace the mounts must belong to a user whom it knows; without one, whoever mounts
-// must still be root.
+// In a user namespace the mounts must belong to a user whom it knows. Without one whoever mounts must
+// still be root, and so must whoever becomes another.
 void GiveUpRights(const Plan& plan, Shared& shared) {
   if (plan.user_namespace) BecomeNobody(plan, shared);
   LeaveTheHost(shared);
-  if (!plan.user_namespace) {
-    const int error = DropCapabilities();  // the bounding set, while we may; the rest once more
-    if (geteuid() == 0) {
-      BecomeNobody(plan, shared);
-    } else if (error != 0) {
-      shared.layer(Layer::kCapabilities) = error;
-      return;
-    }
-  }
+  EmptyBoundingSet();
+  if (!plan.user_namespace) BecomeNobody(plan, shared);
   shared.layer(Layer::kCapabilities) = DropCapabilities();
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

@@ -49,7 +49,7 @@ class Jail:
                 os.setgid(user)
                 os.setuid(user)
         self.process = subprocess.Popen([*unshared, JAIL, program, *words], stdout=subprocess.PIPE,
-                                        stdin=subprocess.DEVNULL, close_fds=False,
+                                        stdin=subprocess.PIPE, close_fds=False,
                                         preexec_fn=prepare, text=True)
         for fd in (life, record, *high):
             os.close(fd)
@@ -189,6 +189,25 @@ def test_host_without_user_namespaces_still_runs_it(jail):
     assert facts_of(seen["facts"])["caps"] == "0"
     assert seen["root-entries"] == "0"  # root of the outer namespace has the others
     assert any(word.startswith("--jail=user=28,pid=0,mount=0") for word in seen)
+
+
+@needs_root
+def test_root_without_user_namespaces_still_gives_its_vm_a_user(jail):
+    forbid = "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\""
+    # The second shell is root once more: only an exec by a user with a number makes it so.
+    script = f"read go; exec sh -c '{forbid}' \"$0\" \"$@\""
+    one = jail("facts", unshared=("unshare", "-U", "sh", "-c", script))
+    own = os.readlink("/proc/self/ns/user")
+    wait_for(lambda: os.readlink(f"/proc/{one.process.pid}/ns/user") != own, "a user namespace")
+    for name in ("uid_map", "gid_map"):  # of all users, so that it is a host's own but for its name
+        pathlib.Path(f"/proc/{one.process.pid}/{name}").write_text("0 0 4294967295")
+    one.process.stdin.write("go\n")
+    one.process.stdin.flush()
+    seen, _ = one.end()
+    facts = facts_of(seen["facts"])
+    assert int(facts["uid"]) >= 0x70000000 and facts["groups"] == ""
+    assert (facts["caps"], facts["bounding"]) == ("0", "0")
+    assert any(word.startswith("--jail=user=28,") and "own-user=0" in word for word in seen)
 
 
 # ---- how it ends ---------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ std::string WhyMissing(std::string_view word, int error) {
   if (error == 0) return "";
   if (word == "own-user" && error == EPERM) return "needs root";
   if (word == "cgroup" && error == ENOENT) return "no cgroup v2";
+  if (word == "user" && (error == EPERM || error == ENOSPC)) return "this host forbids it";
+  if (word != "cgroup" && error == EPERM) return "needs root or a user namespace";
   return std::strerror(error);
 }
 

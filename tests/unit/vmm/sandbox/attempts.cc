@@ -98,7 +98,11 @@ bool KillsByPidfd(const Loot& loot) {
 const std::vector<Attempt>& All() {
   static const std::vector<Attempt> attempts = {
       {"OpenAFile", false, [](Loot&) { return Opens("/etc/passwd", O_RDONLY); }},
-      {"CreateAFile", false, [](Loot&) { return Opens("/tmp", O_TMPFILE | O_WRONLY); }},
+      {"CreateAFile", false,
+       [](Loot&) {
+         const std::string path = "/tmp/gemel-sandbox-" + std::to_string(syscall(SYS_getpid));
+         return Opens(path, O_CREAT | O_EXCL | O_WRONLY) && unlink(path.c_str()) == 0;
+       }},
       {"OpenOwnMemory", false, [](Loot&) { return Opens("/proc/self/mem", O_RDWR); }},
       {"OpenMemoryOfAnother", false,
        [](Loot& l) { return Opens("/proc/" + std::to_string(l.victim) + "/mem", O_RDONLY); }},
