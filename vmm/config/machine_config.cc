@@ -84,21 +84,43 @@ bool IsModelName(const std::string& name) {
   return !name.empty() && name.size() <= 63 && std::ranges::all_of(name, fits);
 }
 
+Status ValidateIdentity(const MachineConfig& config) {
+  if (config.profile == Profile::kServer && !config.acpi)
+    return InvalidArgument("acpi: off: the server profile cannot do without");
+  const IdentityConfig& identity = config.identity;
+  const bool has_text =
+      !identity.product.empty() || !identity.serial.empty() || !identity.asset.empty();
+  if (config.profile == Profile::kMicro && has_text)
+    return InvalidArgument("smbios: the micro profile has none");
+  return Validate(identity);
+}
+
 }  // namespace
+
+std::string_view DefaultMachine(Profile profile) {
+  return profile == Profile::kServer ? "server-1" : "micro-1";
+}
+
+std::uint32_t MaxDevices(Profile profile) {
+  return profile == Profile::kServer ? kMaxPciDevices : kMaxMmioDevices;
+}
 
 Status Validate(const MachineConfig& config) {
   if (!IsName(config.name))
     return InvalidArgument("name: {}: not 1 to 63 of a-z, 0-9 and -, beginning with a letter",
                            config.name);
-  if (config.machine != "micro-1")
-    return InvalidArgument("machine: {}: unknown; there is micro-1", config.machine);
+  if (config.machine != DefaultMachine(config.profile))
+    return InvalidArgument("machine: {}: unknown; profile {} has {}", config.machine,
+                           config.profile == Profile::kServer ? "server" : "micro",
+                           DefaultMachine(config.profile));
   if (config.cpus < 1 || config.cpus > kMaxCpus)
     return InvalidArgument("cpus: {}: not from 1 to {}", config.cpus, kMaxCpus);
   RETURN_IF_ERROR(ValidateMemory(config.memory));
   if (!IsModelName(config.cpu_model))
     return InvalidArgument("cpu: {}: not a model's name", config.cpu_model);
   RETURN_IF_ERROR(ValidateBoot(config.boot));
-  const std::size_t room = kMaxMmioDevices - (config.rng ? 1 : 0);
+  RETURN_IF_ERROR(ValidateIdentity(config));
+  const std::size_t room = MaxDevices(config.profile) - (config.rng ? 1 : 0);
   if (config.disks.size() > room)
     return InvalidArgument("disk: {} disks: more than this machine's {} devices{}",
                            config.disks.size(), room, config.rng ? " beside rng" : "");

@@ -3,9 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/config/identity_config.h"
 #include "vmm/config/net_config.h"
 
 namespace gemel {
@@ -13,11 +15,13 @@ namespace gemel {
 inline constexpr std::uint32_t kMaxCpus = 64;
 // Interrupt lines that the micro profile has for virtio-mmio devices (vmm/arch/x86/layout.h).
 inline constexpr std::uint32_t kMaxMmioDevices = 16;
+// Devices of bus 0 that the server profile has for virtio-pci (vmm/pci/q35.h).
+inline constexpr std::uint32_t kMaxPciDevices = 27;
 inline constexpr std::uint64_t kMinMemoryBytes = 16ull << 20;
 inline constexpr std::uint64_t kMaxMemoryBytes = 16ull << 40;
 inline constexpr std::size_t kMaxCmdlineBytes = 2047;
 
-enum class Profile : std::uint8_t { kMicro };  // kServer comes with PCI Express
+enum class Profile : std::uint8_t { kMicro, kServer };
 enum class OnReboot : std::uint8_t { kReset, kExit };
 enum class IoEngine : std::uint8_t { kAuto, kIoUring, kSync };
 
@@ -60,7 +64,8 @@ struct MachineConfig {
   std::string cpu_model = "host";
   MemoryConfig memory;
   BootConfig boot;
-  bool acpi = true;  // false: MP table and virtio_mmio.device= words instead
+  bool acpi = true;         // false (micro only): MP table and virtio_mmio.device= words instead
+  IdentityConfig identity;  // server only, but for the UUID
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
   bool rng = true;  // a virtio-rng device
@@ -68,6 +73,11 @@ struct MachineConfig {
   OnReboot on_reboot = OnReboot::kReset;
   bool operator==(const MachineConfig&) const = default;
 };
+
+// The newest machine type of the profile: what `machine` is if nobody says.
+std::string_view DefaultMachine(Profile profile);
+// How many virtio devices the profile has places for.
+std::uint32_t MaxDevices(Profile profile);
 
 // Checks everything that can be told without looking at the host. kInvalidArgument with
 // "<argument>: <value>: <what is wrong>" for the first thing that is wrong.

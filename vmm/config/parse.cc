@@ -61,7 +61,8 @@ constexpr std::array kEngines = {Choice<IoEngine>{"auto", IoEngine::kAuto},
                                  Choice<IoEngine>{"sync", IoEngine::kSync}};
 constexpr std::array kOnReboots = {Choice<OnReboot>{"reset", OnReboot::kReset},
                                    Choice<OnReboot>{"exit", OnReboot::kExit}};
-constexpr std::array kProfiles = {Choice<Profile>{"micro", Profile::kMicro}};
+constexpr std::array kProfiles = {Choice<Profile>{"micro", Profile::kMicro},
+                                  Choice<Profile>{"server", Profile::kServer}};
 
 Status SetDiskKey(DiskConfig& disk, const KeyValue& pair) {
   if (pair.key.empty())

@@ -43,5 +43,17 @@ TEST(AmlTest, ResourceTemplate_HasItsSizeAndEndTag) {
             (Bytes{0x11, 8, 0x0a, 5, 0x22, 0x10, 0x00, 0x79, 0x00}));
 }
 
+// 19.6.142's example of the order: aabbccdd-eeff-gghh-iijj-kkllmmnnoopp.
+TEST(AmlTest, Uuid_HasItsFirstFieldsReversed) {
+  EXPECT_EQ(aml::UuidBuffer("00112233-4455-6677-8899-AABBCCDDEEFF"),
+            (Bytes{0x11, 0x13, 0x0a, 16,   0x33, 0x22, 0x11, 0x00, 0x55, 0x44,
+                   0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}));
+}
+
+TEST(AmlTest, IoWindow_HasItsLengthAndLimits) {
+  EXPECT_EQ(aml::IoWindow(0x1000, 0x100),
+            (Bytes{0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0x00, 0x10, 0xff, 0x10, 0, 0, 0x00, 0x01}));
+}
+
 }  // namespace
 }  // namespace gemel

@@ -22,5 +22,20 @@ TEST(MicroRamTest, MoreThanThreeGiB_GoesOnAbove4GiB) {
   EXPECT_EQ(ranges[1].size, 1u << 20);
 }
 
+TEST(MemoryMapTest, Server_EndsAt2GiBAndGoesOnAt4) {
+  EXPECT_EQ(x86::ServerRam(2ull << 30).size(), 1u);
+  const auto ranges = x86::ServerRam(5ull << 30);
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_EQ(ranges[0].size, 2ull << 30);
+  EXPECT_EQ(ranges[1].start.value, 4ull << 30);
+  EXPECT_EQ(ranges[1].size, 3ull << 30);
+}
+
+TEST(MemoryMapTest, PciMemoryAbove4GiB_BeginsBehindRam) {
+  EXPECT_EQ(x86::PciMemory64(1ull << 30), 32ull << 30);
+  EXPECT_EQ(x86::PciMemory64(30ull << 30), 32ull << 30);
+  EXPECT_EQ(x86::PciMemory64((30ull << 30) + (1 << 20)), 64ull << 30);
+}
+
 }  // namespace
 }  // namespace gemel

@@ -32,7 +32,30 @@ TEST_F(ValidateTest, BadName_Refused) {
 }
 TEST_F(ValidateTest, UnknownMachine_Refused) {
   config_.machine = "micro-2";
-  EXPECT_EQ(Problem(), "machine: micro-2: unknown; there is micro-1");
+  EXPECT_EQ(Problem(), "machine: micro-2: unknown; profile micro has micro-1");
+}
+TEST_F(ValidateTest, ServerProfile_HasItsOwnTypeAndPlaces) {
+  config_.profile = Profile::kServer;
+  EXPECT_EQ(Problem(), "machine: micro-1: unknown; profile server has server-1");
+  config_.machine = "server-1";
+  EXPECT_EQ(Problem(), "");
+  config_.disks.assign(27, DiskConfig{.path = "d", .serial = ""});
+  EXPECT_EQ(Problem(), "disk: 27 disks: more than this machine's 26 devices beside rng");
+}
+TEST_F(ValidateTest, ServerWithoutAcpi_Refused) {
+  config_.profile = Profile::kServer;
+  config_.machine = "server-1";
+  config_.acpi = false;
+  EXPECT_EQ(Problem(), "acpi: off: the server profile cannot do without");
+}
+TEST_F(ValidateTest, SmbiosTextOfTheMicroProfile_Refused) {
+  config_.identity.asset = "42";
+  EXPECT_EQ(Problem(), "smbios: the micro profile has none");
+  config_.profile = Profile::kServer;
+  config_.machine = "server-1";
+  EXPECT_EQ(Problem(), "");
+  config_.identity.asset = "\n";
+  EXPECT_NE(Problem(), "");
 }
 TEST_F(ValidateTest, CpusOutOfRange_Refused) {
   config_.cpus = 64;

@@ -172,7 +172,8 @@ TEST(ParseOnReboot, Words) {
 }
 TEST(ParseProfile, Words) {
   EXPECT_EQ(*ParseProfile("micro"), Profile::kMicro);
-  EXPECT_EQ(Problem(ParseProfile("server")), "profile: server: unknown; there is micro");
+  EXPECT_EQ(*ParseProfile("server"), Profile::kServer);
+  EXPECT_EQ(Problem(ParseProfile("desktop")), "profile: desktop: unknown; there is micro, server");
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "vmm/arch/x86/acpi/aml.h"
 
+#include <iterator>
+
 #include "base/check.h"
 
 namespace gemel::aml {
@@ -14,10 +16,22 @@ constexpr std::uint8_t kQWordPrefix = 0x0e;
 constexpr std::uint8_t kScopeOp = 0x10;
 constexpr std::uint8_t kBufferOp = 0x11;
 constexpr std::uint8_t kPackageOp = 0x12;
+constexpr std::uint8_t kMethodOp = 0x14;
 constexpr std::uint8_t kDualNamePrefix = 0x2e;
 constexpr std::uint8_t kMultiNamePrefix = 0x2f;
 constexpr std::uint8_t kExtOpPrefix = 0x5b;
+constexpr std::uint8_t kLocal0Op = 0x60;
+constexpr std::uint8_t kArg0Op = 0x68;
+constexpr std::uint8_t kStoreOp = 0x70;
+constexpr std::uint8_t kAndOp = 0x7b;
+constexpr std::uint8_t kOrOp = 0x7d;
 constexpr std::uint8_t kDeviceOp = 0x82;
+constexpr std::uint8_t kCreateDWordFieldOp = 0x8a;
+constexpr std::uint8_t kLnotOp = 0x92;
+constexpr std::uint8_t kLequalOp = 0x93;
+constexpr std::uint8_t kIfOp = 0xa0;
+constexpr std::uint8_t kElseOp = 0xa1;
+constexpr std::uint8_t kReturnOp = 0xa4;
 
 Bytes LittleEndian(std::uint64_t value, std::size_t bytes) {
   Bytes out;
@@ -65,6 +79,24 @@ Bytes NameString(std::string_view name) {
   return out;
 }
 
+// Address space descriptors (6.4.3.5): what kind of space, with how wide fields.
+enum class Space : std::uint8_t { kMemory = 0, kIo = 1, kBus = 2 };
+struct Width {
+  std::uint8_t tag;
+  std::size_t bytes;
+};
+constexpr Width kWord{0x88, 2}, kDWord{0x87, 4}, kQWord{0x8a, 8};
+
+Bytes Window(Width width, Space space, std::uint8_t flags, std::uint64_t base, std::uint64_t size) {
+  // Producer; positive decode; base and limit are fixed.
+  constexpr std::uint8_t kFixed = 1 << 2 | 1 << 3;
+  CHECK(size > 0 && size - 1 <= UINT64_MAX - base);
+  Bytes content = {static_cast<std::uint8_t>(space), kFixed, flags};
+  const std::uint64_t fields[] = {0, base, base + (size - 1), 0, size};
+  for (const std::uint64_t field : fields) Append(content, LittleEndian(field, width.bytes));
+  return Join({Bytes{width.tag}, LittleEndian(content.size(), 2), content});
+}
+
 }  // namespace
 
 Bytes Join(std::initializer_list<Bytes> terms) {
@@ -105,6 +137,10 @@ Bytes EisaId(std::string_view id) {
 }
 
 Bytes Package(std::initializer_list<Bytes> elements) {
+  return Package(std::vector<Bytes>(elements));
+}
+
+Bytes Package(const std::vector<Bytes>& elements) {
   CHECK(elements.size() < 256);
   Bytes content = {static_cast<std::uint8_t>(elements.size())};
   for (const Bytes& element : elements) Append(content, element);
@@ -149,5 +185,85 @@ Bytes IrqNoFlags(unsigned irq) {
   CHECK(irq < 16);
   return Join({Bytes{0x22}, LittleEndian(1u << irq, 2)});  // 6.4.2.1
 }
+
+Bytes BusNumbers(std::uint16_t first, std::uint16_t count) {
+  return Window(kWord, Space::kBus, 0, first, count);
+}
+
+Bytes IoWindow(std::uint16_t base, std::uint32_t size) {
+  constexpr std::uint8_t kEntireRange = 3;
+  return Window(kWord, Space::kIo, kEntireRange, base, size);
+}
+
+namespace {
+
+constexpr std::uint8_t kReadWrite = 1;
+// Not "prefetchable": Linux would keep BARs that are not out of it.
+constexpr std::uint8_t kCacheable = 1 << 1;
+
+}  // namespace
+
+Bytes MemoryWindow32(std::uint32_t base, std::uint32_t size) {
+  return Window(kDWord, Space::kMemory, kReadWrite, base, size);
+}
+
+Bytes MemoryWindow64(std::uint64_t base, std::uint64_t size) {
+  return Window(kQWord, Space::kMemory, kReadWrite | kCacheable, base, size);
+}
+
+Bytes Method(std::string_view name, unsigned arguments, const Bytes& terms) {
+  constexpr std::uint8_t kSerialized = 1 << 3;
+  CHECK(arguments <= 7);
+  const auto flags = static_cast<std::uint8_t>(arguments | kSerialized);
+  return Join({Bytes{kMethodOp}, WithLength(Join({NameString(name), Bytes{flags}, terms}))});
+}
+
+Bytes Arg(unsigned n) { return {static_cast<std::uint8_t>(kArg0Op + n)}; }
+Bytes Local(unsigned n) { return {static_cast<std::uint8_t>(kLocal0Op + n)}; }
+Bytes Path(std::string_view name) { return NameString(name); }
+
+Bytes UuidBuffer(std::string_view uuid) {
+  // The order of the text's bytes in the buffer (19.6.142).
+  constexpr std::size_t kOrder[] = {6, 4, 2, 0, 11, 9, 16, 14, 19, 21, 24, 26, 28, 30, 32, 34};
+  CHECK(uuid.size() == 36);
+  const auto digit = [&](std::size_t at) {
+    const char c = uuid[at];
+    return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+  };
+  Bytes content = Integer(std::size(kOrder));
+  for (const std::size_t at : kOrder)
+    content.push_back(static_cast<std::uint8_t>(digit(at) << 4 | digit(at + 1)));
+  return Join({Bytes{kBufferOp}, WithLength(content)});
+}
+
+Bytes CreateDWordField(const Bytes& buffer, std::uint64_t offset, std::string_view name) {
+  return Join({Bytes{kCreateDWordFieldOp}, buffer, Integer(offset), NameString(name)});
+}
+
+Bytes If(const Bytes& predicate, const Bytes& terms) {
+  return Join({Bytes{kIfOp}, WithLength(Join({predicate, terms}))});
+}
+
+Bytes Else(const Bytes& terms) { return Join({Bytes{kElseOp}, WithLength(terms)}); }
+
+Bytes Equal(const Bytes& left, const Bytes& right) { return Join({Bytes{kLequalOp}, left, right}); }
+
+Bytes NotEqual(const Bytes& left, const Bytes& right) {
+  return Join({Bytes{kLnotOp}, Equal(left, right)});
+}
+
+Bytes And(const Bytes& left, const Bytes& right, const Bytes& target) {
+  return Join({Bytes{kAndOp}, left, right, target});
+}
+
+Bytes Or(const Bytes& left, const Bytes& right, const Bytes& target) {
+  return Join({Bytes{kOrOp}, left, right, target});
+}
+
+Bytes Store(const Bytes& value, const Bytes& target) {
+  return Join({Bytes{kStoreOp}, value, target});
+}
+
+Bytes Return(const Bytes& value) { return Join({Bytes{kReturnOp}, value}); }
 
 }  // namespace gemel::aml

@@ -2,15 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "vmm/arch/x86/acpi/dsdt_server.h"
 #include "vmm/arch/x86/layout.h"
 
 namespace gemel::x86 {
 namespace {
 
 using aml::Bytes;
-
-// The value that vmm/devices/pm.h takes for power-off.
-constexpr std::uint8_t kSleepTypeS5 = 5;
 
 // ACPI 6.4, 8.4: matched with the MADT by _UID.
 Bytes Processor(std::uint32_t cpu) {
@@ -44,18 +42,27 @@ Bytes Rtc() {
                                         aml::Name("_CRS", aml::ResourceTemplate(resources))}));
 }
 
+Bytes S5(std::uint8_t sleep_type) {
+  return aml::Name("\\_S5_", aml::Package({aml::Integer(sleep_type), aml::Integer(0),
+                                           aml::Integer(0), aml::Integer(0)}));
+}
+
 }  // namespace
 
 Bytes BuildDsdtTerms(const AcpiConfig& config) {
   Bytes bus;
   for (std::uint32_t cpu = 0; cpu < config.cpus; ++cpu) aml::Append(bus, Processor(cpu));
+  if (config.machine == AcpiMachine::kServer1) {
+    aml::Append(bus, PciBus(config.pci_memory64, aml::Join({Com1(), Rtc()})));
+    aml::Append(bus, PanicDevice());
+    aml::Append(bus, BoardResources());
+    return aml::Join({aml::Scope("\\_SB_", bus), S5(kServerSleepTypeS5)});
+  }
   for (std::uint32_t device = 0; device < config.mmio_devices; ++device)
     aml::Append(bus, VirtioMmio(device));
   aml::Append(bus, Com1());
   aml::Append(bus, Rtc());
-  return aml::Join({aml::Scope("\\_SB_", bus),
-                    aml::Name("\\_S5_", aml::Package({aml::Integer(kSleepTypeS5), aml::Integer(0),
-                                                      aml::Integer(0), aml::Integer(0)}))});
+  return aml::Join({aml::Scope("\\_SB_", bus), S5(kMicroSleepTypeS5)});
 }
 
 }  // namespace gemel::x86

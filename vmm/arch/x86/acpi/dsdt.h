@@ -5,6 +5,10 @@
 
 namespace gemel::x86 {
 
+// The values of PM1_CNT's SLP_TYP that power off. The server's is what OVMF writes on a Q35.
+inline constexpr std::uint8_t kMicroSleepTypeS5 = 5;
+inline constexpr std::uint8_t kServerSleepTypeS5 = 0;
+
 // The AML behind the DSDT's table header.
 aml::Bytes BuildDsdtTerms(const AcpiConfig& config);
 

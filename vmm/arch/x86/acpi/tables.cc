@@ -20,7 +20,6 @@ constexpr std::size_t kHeaderLength = 4;
 constexpr std::size_t kHeaderChecksum = 9;
 constexpr std::size_t kRsdpSize = 36;
 constexpr std::string_view kOemId = "GEMEL ";
-constexpr std::string_view kOemTableId = "MICRO-1 ";
 constexpr std::string_view kCreatorId = "GEML";
 constexpr std::size_t kFacsAlign = 64;
 constexpr std::size_t kTableAlign = 16;
@@ -49,12 +48,13 @@ void Checksum(Bytes& bytes, std::size_t first, std::size_t count, std::size_t at
 }
 
 // A table of `size` bytes, zero behind its header; FinishTable when it has its content.
-Bytes NewTable(std::string_view signature, std::uint8_t revision, std::size_t size = kHeaderSize) {
+Bytes NewTable(AcpiMachine machine, std::string_view signature, std::uint8_t revision,
+               std::size_t size = kHeaderSize) {
   Bytes table(size);
   PutText(table, 0, signature);
   table[8] = revision;
   PutText(table, 10, kOemId);
-  PutText(table, 16, kOemTableId);
+  PutText(table, 16, machine == AcpiMachine::kServer1 ? "SERVER-1" : "MICRO-1 ");
   Put(table, 24, std::uint32_t{1});  // OEM revision
   PutText(table, 28, kCreatorId);
   Put(table, 32, std::uint32_t{1});  // creator revision
@@ -69,7 +69,7 @@ Bytes FinishTable(Bytes table) {
 
 Bytes BuildDsdt(const AcpiConfig& config) {
   // Revision 2: integers of 64 bits.
-  return FinishTable(aml::Join({NewTable("DSDT", 2), BuildDsdtTerms(config)}));
+  return FinishTable(aml::Join({NewTable(config.machine, "DSDT", 2), BuildDsdtTerms(config)}));
 }
 
 // ACPI 6.4, 5.2.10. No waking vector: there is no sleep to wake from.
@@ -91,7 +91,11 @@ void PutPort(Bytes& table, std::size_t at, std::uint16_t port, std::uint8_t bits
 }
 
 // ACPI 6.4, 5.2.9. Offsets are the specification's.
-Bytes BuildFadt(std::uint64_t facs, std::uint64_t dsdt) {
+constexpr std::uint32_t kNoSleepButton = 1 << 5;  // not in fixed hardware, nor anywhere else
+
+// What both machines have.
+Bytes BuildCommonFadt(AcpiMachine machine, std::uint64_t facs, std::uint64_t dsdt,
+                      std::uint32_t more_flags) {
   constexpr std::uint8_t kResetValue = 6;  // vmm/devices/reset_port.h
   constexpr std::uint8_t kCenturyIndex = 0x32;
   constexpr std::uint16_t kNoC2 = 101;   // P_LVL2_LAT above 100 and
@@ -101,10 +105,9 @@ Bytes BuildFadt(std::uint64_t facs, std::uint64_t dsdt) {
   constexpr std::uint16_t kVgaNotPresent = 1 << 2;
   constexpr std::uint32_t kWbinvd = 1 << 0;
   constexpr std::uint32_t kProcC1 = 1 << 2;
-  constexpr std::uint32_t kNoSleepButton = 1 << 5;  // not in fixed hardware, nor anywhere else
   constexpr std::uint32_t kNoFixedRtc = 1 << 6;
   constexpr std::uint32_t kResetRegister = 1 << 10;
-  Bytes fadt = NewTable("FACP", 6, 276);
+  Bytes fadt = NewTable(machine, "FACP", 6, 276);
   Put(fadt, 36, static_cast<std::uint32_t>(facs));
   Put(fadt, 40, static_cast<std::uint32_t>(dsdt));
   fadt[45] = 4;  // preferred profile: enterprise server
@@ -117,7 +120,7 @@ Bytes BuildFadt(std::uint64_t facs, std::uint64_t dsdt) {
   Put(fadt, 98, kNoC3);
   fadt[108] = kCenturyIndex;
   Put(fadt, 109, static_cast<std::uint16_t>(kLegacyDevices | kVgaNotPresent));
-  Put(fadt, 112, kWbinvd | kProcC1 | kNoSleepButton | kNoFixedRtc | kResetRegister);
+  Put(fadt, 112, kWbinvd | kProcC1 | kNoFixedRtc | kResetRegister | more_flags);
   PutPort(fadt, 116, kPortReset, 8);
   fadt[128] = kResetValue;
   fadt[131] = 4;  // minor version: 6.4
@@ -126,7 +129,38 @@ Bytes BuildFadt(std::uint64_t facs, std::uint64_t dsdt) {
   fadt[148 + 3] = 2;  // the event block is two words
   PutPort(fadt, 172, kPortPm + 4, 16);
   PutText(fadt, 268, "GEMEL");  // hypervisor vendor identity
+  return fadt;
+}
+
+Bytes BuildFadt(AcpiMachine machine, std::uint64_t facs, std::uint64_t dsdt) {
+  if (machine == AcpiMachine::kMicro1)
+    return FinishTable(BuildCommonFadt(machine, facs, dsdt, kNoSleepButton));
+  // As vmm/devices/ich9_pm.h has it.
+  constexpr std::uint16_t kTimer = kPortPm + 0x08;
+  constexpr std::uint16_t kGpe0 = kPortPm + 0x20;
+  constexpr std::uint8_t kGpe0Bytes = 16;
+  constexpr std::uint8_t kByteAccess = 1;
+  Bytes fadt = BuildCommonFadt(machine, facs, dsdt, 0);
+  Put(fadt, 76, std::uint32_t{kTimer});  // PM_TMR_BLK
+  Put(fadt, 80, std::uint32_t{kGpe0});   // GPE0_BLK
+  fadt[91] = 4;                          // PM_TMR_LEN
+  fadt[92] = kGpe0Bytes;
+  PutPort(fadt, 208, kTimer, 32);
+  fadt[208 + 3] = 3;  // read as a dword
+  PutPort(fadt, 220, kGpe0, kGpe0Bytes * 8);
+  fadt[220 + 3] = kByteAccess;
   return FinishTable(std::move(fadt));
+}
+
+// PCI Firmware 3.2, 4.1.2: configuration space as memory.
+Bytes BuildMcfg() {
+  constexpr std::uint8_t kLastBus = kEcamSize / (1 << 20) - 1;
+  Bytes mcfg = NewTable(AcpiMachine::kServer1, "MCFG", 1, kHeaderSize + 8);
+  Append(mcfg, std::uint64_t{kEcam});
+  Append(mcfg, std::uint16_t{0});  // segment group
+  mcfg.insert(mcfg.end(), {0, kLastBus});
+  Append(mcfg, std::uint32_t{0});
+  return FinishTable(std::move(mcfg));
 }
 
 void AppendCpu(Bytes& madt, std::uint32_t cpu) {
@@ -153,7 +187,7 @@ Bytes BuildMadt(const AcpiConfig& config) {
   constexpr std::uint32_t kPcAtCompatible = 1;  // there are 8259s
   constexpr std::uint16_t kConforms = 0;
   constexpr std::uint16_t kHighLevel = 0x000d;
-  Bytes madt = NewTable("APIC", 5);
+  Bytes madt = NewTable(config.machine, "APIC", 5);
   Append(madt, static_cast<std::uint32_t>(kLocalApic));
   Append(madt, kPcAtCompatible);
   for (std::uint32_t cpu = 0; cpu < config.cpus; ++cpu) AppendCpu(madt, cpu);
@@ -167,10 +201,9 @@ Bytes BuildMadt(const AcpiConfig& config) {
   return FinishTable(std::move(madt));
 }
 
-Bytes BuildXsdt(std::uint64_t fadt, std::uint64_t madt) {
-  Bytes xsdt = NewTable("XSDT", 1);
-  Append(xsdt, fadt);
-  Append(xsdt, madt);
+Bytes BuildXsdt(AcpiMachine machine, const std::vector<std::uint64_t>& tables) {
+  Bytes xsdt = NewTable(machine, "XSDT", 1);
+  for (const std::uint64_t table : tables) Append(xsdt, table);
   return FinishTable(std::move(xsdt));
 }
 
@@ -218,9 +251,10 @@ Result<AcpiTables> BuildAcpiTables(const AcpiConfig& config, std::uint64_t base)
   Area area(base);
   const std::uint64_t facs = area.Add(BuildFacs(), kFacsAlign);
   const std::uint64_t dsdt = area.Add(BuildDsdt(config));
-  const std::uint64_t fadt = area.Add(BuildFadt(facs, dsdt));
-  const std::uint64_t madt = area.Add(BuildMadt(config));
-  const std::uint64_t xsdt = area.Add(BuildXsdt(fadt, madt));
+  std::vector<std::uint64_t> listed = {area.Add(BuildFadt(config.machine, facs, dsdt))};
+  listed.push_back(area.Add(BuildMadt(config)));
+  if (config.machine == AcpiMachine::kServer1) listed.push_back(area.Add(BuildMcfg()));
+  const std::uint64_t xsdt = area.Add(BuildXsdt(config.machine, listed));
   AcpiTables tables = area.Finish(xsdt);
   if (tables.bytes.size() > kAcpiTablesEnd - kAcpiTables)
     return InvalidArgument("{} CPUs: their ACPI tables of {} bytes do not fit", config.cpus,

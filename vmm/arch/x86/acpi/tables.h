@@ -1,8 +1,10 @@
-// ACPI tables of machine type micro-1 (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT. Guest ABI:
-// the bytes for a given configuration never change; a golden-file test holds them.
+// ACPI tables of machine types micro-1 and server-1 (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT,
+// and for the server MCFG. Guest ABI: the bytes for a given configuration never change; golden files
+// hold them.
 //
-// The machine is not hardware-reduced: PM1 blocks (vmm/devices/pm.h), SCI, fixed power button,
-// reset register. No PM timer, no GPEs, no sleep states but S5, no PCI.
+// Neither machine is hardware-reduced: PM1 blocks (vmm/devices/pm.h), SCI, fixed power button,
+// reset register; no sleep states but S5. The server has a PM timer, a GPE block in which nothing
+// happens yet, and a fixed sleep button (vmm/devices/ich9_pm.h).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +16,13 @@
 
 namespace gemel::x86 {
 
+enum class AcpiMachine : std::uint8_t { kMicro1, kServer1 };
+
 struct AcpiConfig {
   std::uint32_t cpus = 1;          // APIC id n is CPU n
-  std::uint32_t mmio_devices = 0;  // the first so many of layout.h's places
+  std::uint32_t mmio_devices = 0;  // micro: the first so many of layout.h's places
+  AcpiMachine machine = AcpiMachine::kMicro1;
+  std::uint64_t pci_memory64 = 0;  // server: where that window begins (memory_map.h)
 };
 
 struct AcpiTables {
