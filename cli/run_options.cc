@@ -26,7 +26,7 @@ Ends with 0 when the guest powers off, 1 when it or the VMM fails, 2 on wrong in
 // As typed.
 struct Words {
   std::string name = "vm";
-  std::string machine = "micro-1";
+  std::string machine;
   std::string profile = "micro";
   std::string kernel, initrd;
   std::string cmdline = "console=ttyS0";
@@ -37,6 +37,8 @@ struct Words {
   std::string serial = "stdio";
   std::string on_reboot = "reset";
   std::string acpi = "on";
+  std::string uuid;
+  std::vector<std::string> smbios;
   std::string rng = "on";
   std::string timeout;
   std::string sandbox = "default";
@@ -71,9 +73,13 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--on-reboot", words.on_reboot, "WORD", "what a guest's reboot does: reset or exit");
   add("--timeout", words.timeout, "TIME", "turn it off after 90s, 10m, 2h; ends with 124");
   add("--name", words.name, "NAME", "in log lines");
-  add("--profile", words.profile, "NAME", "devices: micro");
-  add("--machine", words.machine, "TYPE", "versioned machine type");
-  add("--acpi", words.acpi, "on|off", "off: MP table and virtio_mmio.device= instead");
+  add("--profile", words.profile, "NAME", "server (PCI Express) or micro (virtio-mmio)");
+  add("--machine", words.machine, "TYPE", "versioned machine type: server-1, micro-1");
+  add("--uuid", words.uuid, "UUID", "the machine's, for the guest; else a new one each time");
+  app.add_option("--smbios", words.smbios, "product=, serial=, asset=: what the guest reads of it")
+      ->type_name("KEY=TEXT[,...]")
+      ->allow_extra_args(false);
+  add("--acpi", words.acpi, "on|off", "off (micro): MP table and virtio_mmio.device= instead");
   add("--rng", words.rng, "on|off", "a virtio-rng device");
   add("--sandbox", words.sandbox, "WORD",
       "default: what this host gives; required: all or\nnothing; off: none");
@@ -92,10 +98,14 @@ Result<RunOptions> Convert(const Words& words) {
   RunOptions options;
   MachineConfig& config = options.config;
   config.name = words.name;
-  config.machine = words.machine;
   config.cpu_model = words.cpu;
   config.boot = {words.kernel, words.initrd, words.cmdline};
   ASSIGN_OR_RETURN(config.profile, ParseProfile(words.profile));
+  config.machine = words.machine.empty() ? DefaultMachine(config.profile) : words.machine;
+  if (!words.uuid.empty()) {
+    ASSIGN_OR_RETURN(config.identity.uuid, ParseUuid(words.uuid));
+  }
+  for (const std::string& text : words.smbios) RETURN_IF_ERROR(ParseSmbios(text, config.identity));
   ASSIGN_OR_RETURN(config.cpus, ParseNumber("cpus", words.cpus, 1, kMaxCpus));
   ASSIGN_OR_RETURN(config.memory, ParseMemory(words.memory));
   for (const std::string& text : words.disks) {

@@ -189,10 +189,12 @@ void RunSession::ShowInfo(const VmInfo& info) const {
   PrintNote(
       fmt::format("{}: {} CPUs, {}", options_.config.name, info.cpus, FormatSize(info.memory)));
   for (const DeviceInfo& device : info.devices) {
-    PrintNote(fmt::format("{}: {} at {:#x}, IRQ {}, {} queues of {}{}{}{}{}", device.name,
-                          device.kind, device.address, device.irq, device.queues, device.queue_size,
-                          device.engine.empty() ? "" : ", ", device.engine,
-                          device.note.empty() ? "" : ": ", device.note));
+    const std::string place = device.place.empty()
+                                  ? fmt::format("{:#x}, IRQ {}", device.address, device.irq)
+                                  : fmt::format("PCI {}", device.place);
+    PrintNote(fmt::format("{}: {} at {}, {} queues of {}{}{}{}{}", device.name, device.kind, place,
+                          device.queues, device.queue_size, device.engine.empty() ? "" : ", ",
+                          device.engine, device.note.empty() ? "" : ": ", device.note));
     std::string counters;
     for (const auto& [name, value] : device.counters)
       counters += fmt::format(" {}={}", name, value);

@@ -45,6 +45,8 @@ Result<BootInfo> LoadInfo(const GuestMemory& memory, const BootSources& sources,
   RETURN_IF_ERROR(WriteCmdline(memory, sources.cmdline, kernel.cmdline_max));
   BootInfo info;
   info.memory_map = BuildMemoryMap(memory);
+  info.memory_map.insert(info.memory_map.end(), sources.reserved.begin(), sources.reserved.end());
+  std::ranges::sort(info.memory_map, {}, &MapEntry::address);
   info.cmdline = x86::kCmdline;
   info.rsdp = sources.rsdp;
   if (sources.initrd_fd >= 0) {

@@ -6,9 +6,11 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "vmm/arch/x86/boot_state.h"
+#include "vmm/boot/boot_info.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace gemel::boot {
@@ -20,6 +22,7 @@ struct BootSources {
   std::string initrd_name;
   std::string cmdline;
   std::optional<GuestAddress> rsdp;  // WriteAcpiTables's answer; none with acpi=off
+  std::vector<MapEntry> reserved;    // for the memory map, beside RAM and its own holes
 };
 
 // Fails with kInvalidArgument, one line naming the argument and the value, if anything about the

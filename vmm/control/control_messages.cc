@@ -195,6 +195,7 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
       counter->set_name(name);
       counter->set_value(value);
     }
+    d->set_place(device.place);
   }
   for (const std::string& note : info.notes) out->add_notes(note);
   out->set_sandbox_mode(EnumToProto<internal::SandboxMode>(info.sandbox_mode));
@@ -220,7 +221,8 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
                                                               d.queue_size(),
                                                               d.engine(),
                                                               d.note(),
-                                                              {}});
+                                                              {},
+                                                              d.place()});
     for (const internal::Counter& c : d.counters())
       device.counters.emplace_back(c.name(), c.value());
   }

@@ -86,6 +86,7 @@ struct DeviceInfo {
   std::string engine;  // what serves it: "io_uring", "sync"; empty: nothing to choose
   std::string note;    // why it is not what was asked for; empty: it is
   std::vector<std::pair<std::string, std::uint64_t>> counters = {};  // what it has done
+  std::string place = "";  // "00:01.0" on the PCI bus; empty: at `address` with line `irq`
   bool operator==(const DeviceInfo&) const = default;
 };
 

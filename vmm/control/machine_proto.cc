@@ -6,6 +6,7 @@ namespace gemel {
 namespace {
 
 static_assert(static_cast<int>(Profile::kMicro) + 1 == internal::PROFILE_MICRO);
+static_assert(static_cast<int>(Profile::kServer) + 1 == internal::PROFILE_SERVER);
 static_assert(static_cast<int>(OnReboot::kExit) + 1 == internal::ON_REBOOT_EXIT);
 static_assert(static_cast<int>(IoEngine::kSync) + 1 == internal::IO_ENGINE_SYNC);
 static_assert(static_cast<int>(NetConfig::Kind::kSocket) + 1 == internal::NET_KIND_SOCKET);
@@ -94,6 +95,25 @@ Result<NetConfig> NetFromProto(const internal::Net& in) {
   return net;
 }
 
+void IdentityToProto(const IdentityConfig& identity, internal::Identity* out) {
+  if (identity.uuid != Uuid{})
+    out->set_uuid(std::string(identity.uuid.begin(), identity.uuid.end()));
+  out->set_product(identity.product);
+  out->set_serial(identity.serial);
+  out->set_asset(identity.asset);
+}
+
+Result<IdentityConfig> IdentityFromProto(const internal::Identity& in) {
+  IdentityConfig identity;
+  if (!in.uuid().empty() && in.uuid().size() != identity.uuid.size())
+    return InvalidArgument("uuid: {} bytes", in.uuid().size());
+  std::ranges::copy(in.uuid(), identity.uuid.begin());
+  identity.product = in.product();
+  identity.serial = in.serial();
+  identity.asset = in.asset();
+  return identity;
+}
+
 }  // namespace
 
 void MachineToProto(const MachineConfig& config, internal::Machine* out) {
@@ -109,6 +129,7 @@ void MachineToProto(const MachineConfig& config, internal::Machine* out) {
   out->mutable_boot()->set_initrd(config.boot.initrd);
   out->mutable_boot()->set_cmdline(config.boot.cmdline);
   out->set_acpi(config.acpi);
+  IdentityToProto(config.identity, out->mutable_identity());
   for (const DiskConfig& disk : config.disks) {
     internal::Disk* d = out->add_disks();
     d->set_path(disk.path);
@@ -128,12 +149,13 @@ Result<MachineConfig> MachineFromProto(const internal::Machine& in) {
   MachineConfig config;
   config.name = in.name();
   config.machine = in.machine();
-  ASSIGN_OR_RETURN(config.profile, EnumFromProto(in.profile(), Profile::kMicro, "profile"));
+  ASSIGN_OR_RETURN(config.profile, EnumFromProto(in.profile(), Profile::kServer, "profile"));
   config.cpus = in.cpus();
   config.cpu_model = in.cpu_model();
   config.memory = {in.memory().size(), in.memory().shared(), in.memory().hugepages()};
   config.boot = {in.boot().kernel(), in.boot().initrd(), in.boot().cmdline()};
   config.acpi = in.acpi();
+  ASSIGN_OR_RETURN(config.identity, IdentityFromProto(in.identity()));
   for (const internal::Disk& disk : in.disks()) {
     ASSIGN_OR_RETURN(DiskConfig d, DiskFromProto(disk));
     config.disks.push_back(std::move(d));

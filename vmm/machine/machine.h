@@ -70,6 +70,7 @@ struct MachineDevice {
   std::string note;    // why it is not what was asked for
   // What it has done; name and value, in an order that stays.
   std::vector<std::pair<std::string, std::uint64_t>> counters = {};
+  std::string place = "";  // "00:01.0" on the PCI bus; empty: at `address` with line `irq`
 };
 
 class Machine {

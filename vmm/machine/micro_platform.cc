@@ -7,12 +7,13 @@
 #include "vmm/arch/x86/acpi/tables.h"
 #include "vmm/arch/x86/layout.h"
 #include "vmm/arch/x86/mp_table.h"
+#include "vmm/devices/reset_port.h"
 
 namespace gemel {
 
 Result<std::unique_ptr<Platform>> MicroPlatform::Create(const PlatformBase& base) {
   std::unique_ptr<MicroPlatform> platform(new MicroPlatform(base));
-  RETURN_IF_ERROR(platform->CreatePm());
+  RETURN_IF_ERROR(platform->CreateChips());
   return platform;
 }
 
@@ -22,7 +23,8 @@ Result<Interrupt*> MicroPlatform::NewLine(std::uint32_t gsi) {
   return lines_.back().get();
 }
 
-Status MicroPlatform::CreatePm() {
+Status MicroPlatform::CreateChips() {
+  RETURN_IF_ERROR(base_.ports->Map(x86::kPortReset, ResetPort::kPorts, base_.reset_port));
   pm_ = std::make_unique<PowerManagement>(
       PowerManagement::Options{.lines = base_.vm, .sci = x86::kIrqSci, .events = base_.events});
   if (!base_.config->acpi) return {};

@@ -25,7 +25,7 @@ class MicroPlatform : public Platform {
 
  private:
   explicit MicroPlatform(const PlatformBase& base) : base_(base) {}
-  Status CreatePm();
+  Status CreateChips();
   Result<Interrupt*> NewLine(std::uint32_t gsi);
 
   const PlatformBase base_;

@@ -54,8 +54,7 @@ Status PcMachine::CreateChips() {
   i8042_ = std::make_unique<I8042>(events);
   reset_port_ = std::make_unique<ResetPort>(events);
   RETURN_IF_ERROR(ports_.Map(x86::kPortCmos, Rtc::kPorts, rtc_.get()));
-  RETURN_IF_ERROR(ports_.Map(x86::kPortI8042, I8042::kPorts, i8042_.get()));
-  return ports_.Map(x86::kPortReset, ResetPort::kPorts, reset_port_.get());
+  return ports_.Map(x86::kPortI8042, I8042::kPorts, i8042_.get());
 }
 
 Status PcMachine::CreateDevices(MachineFds& fds) {
@@ -65,6 +64,9 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   base.events = this;
   base.memory = memory_.get();
   base.vm = vm_.get();
+  base.physical_address_bits = kvm_->capabilities().physical_address_bits;
+  base.clock = &clock_;
+  base.reset_port = reset_port_.get();
   base.ports = &ports_;
   base.mmio = &mmio_;
   ASSIGN_OR_RETURN(platform_, Platform::Create(base));

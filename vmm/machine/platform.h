@@ -8,10 +8,12 @@
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "vmm/boot/boot.h"
 #include "vmm/bus/io_bus.h"
+#include "vmm/bus/io_handler.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/devices/machine_events.h"
 #include "vmm/kvm/vm.h"
@@ -27,7 +29,10 @@ struct PlatformBase {
   EventLoop* loop = nullptr;
   MachineEvents* events = nullptr;
   const GuestMemory* memory = nullptr;
-  kvm::Vm* vm = nullptr;  // with memory and interrupt controllers
+  kvm::Vm* vm = nullptr;                    // with memory and interrupt controllers
+  std::uint32_t physical_address_bits = 0;  // that a guest may have
+  const Clock* clock = nullptr;
+  IoHandler* reset_port = nullptr;  // for the platform to map
   IoBus* ports = nullptr;
   IoBus* mmio = nullptr;
 };

@@ -173,7 +173,8 @@ VmInfo VmServer::Info() const {
   for (MachineDevice& device : machine_->devices()) {
     info.devices.push_back({std::move(device.name), std::move(device.kind), device.address,
                             device.irq, device.queues, device.queue_size, std::move(device.engine),
-                            std::move(device.note), std::move(device.counters)});
+                            std::move(device.note), std::move(device.counters),
+                            std::move(device.place)});
   }
   return info;
 }

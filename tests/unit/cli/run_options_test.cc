@@ -78,6 +78,18 @@ TEST(RunOptions, EveryOption_ItsField) {
   EXPECT_EQ(options.timeout_ms, 600'000);
   EXPECT_EQ(options.log_level, LogLevel::kError);
 }
+TEST(RunOptions, Server_HasItsMachineTypeAndIdentity) {
+  const MachineConfig config =
+      Parse({"-k", "k", "--profile", "server", "--uuid", "00112233-4455-6677-8899-aabbccddeeff",
+             "--smbios", "product=p,serial=s", "--smbios", "asset=a"})
+          .config;
+  EXPECT_EQ(config.profile, Profile::kServer);
+  EXPECT_EQ(config.machine, "server-1");
+  EXPECT_EQ(config.identity.uuid[15], 0xff);
+  EXPECT_EQ(config.identity.product, "p");
+  EXPECT_EQ(config.identity.serial, "s");
+  EXPECT_EQ(config.identity.asset, "a");
+}
 TEST(RunOptions, EmptyCmdline_IsEmpty) {
   EXPECT_EQ(Parse({"-k", "k", "--cmdline", ""}).config.boot.cmdline, "");
 }

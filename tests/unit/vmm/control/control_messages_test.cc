@@ -42,6 +42,7 @@ MachineConfig FullConfig() {
   socket.kind = NetConfig::Kind::kSocket;
   socket.path = "/run/\xff";
   config.nets = {tap, user, other, socket};
+  config.identity.uuid[3] = 7;
   config.rng = false;
   config.serial = {SerialConfig::Kind::kFile, "/log"};
   config.on_reboot = OnReboot::kExit;
@@ -248,14 +249,22 @@ TEST_F(ProtoBend, NoMachine_Rejected) {
 
 TEST(ControlMessages, Reply_KeepsEveryField) {
   ControlReply reply{9, {Code::kFailedPrecondition, "no"}, VmInfo{}};
-  reply.info = VmInfo{
-      VmState::kPaused,
-      3,
-      1ull << 40,
-      {{"blk0", "virtio-blk", 0xd0000000, 16, 1, 256, "sync", "io_uring: no", {{"reads", 7}}}},
-      {"a", "b"},
-      SandboxMode::kRequired,
-      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
+  reply.info = VmInfo{VmState::kPaused,
+                      3,
+                      1ull << 40,
+                      {{"blk0",
+                        "virtio-blk",
+                        0xd0000000,
+                        16,
+                        1,
+                        256,
+                        "sync",
+                        "io_uring: no",
+                        {{"reads", 7}},
+                        "00:01.0"}},
+                      {"a", "b"},
+                      SandboxMode::kRequired,
+                      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);
