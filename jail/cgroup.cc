@@ -1,12 +1,15 @@
 #include "jail/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
@@ -44,6 +47,19 @@ Text Below(const Text& folder, const char* name) {
   return path << folder.c_str() << name;
 }
 
+// Those of jails that were killed before they could remove theirs. One with somebody in it stays.
+void SweepOldOnes(const Text& folder) {
+  DIR* const entries = opendir(folder.c_str());
+  if (entries == nullptr) return;
+  while (const dirent* const entry = readdir(entries)) {
+    if (std::strncmp(entry->d_name, "gemel-", 6) != 0) continue;
+    const long pid = std::strtol(entry->d_name + 6, nullptr, 10);
+    if (pid > 0 && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
+      unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+  }
+  closedir(entries);
+}
+
 }  // namespace
 
 int Cgroup::Create() {
@@ -54,9 +70,11 @@ int Cgroup::Create() {
   // Only where it is nobody's business but ours: at the root, or where it was done already.
   if (path_.size() == std::strlen(mount))
     WriteFile(Below(path_, "/cgroup.subtree_control").c_str(), Text() << "+pids");
+  SweepOldOnes(path_);
   path_ << "/gemel-" << static_cast<long>(getpid());
-  if (mkdir(path_.c_str(), 0755) != 0) return errno;
-  created_ = true;
+  if (mkdir(path_.c_str(), 0755) != 0 && errno != EEXIST) return errno;
+  fd_ = open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd_ < 0) return errno;
   WriteFile(Below(path_, "/pids.max").c_str(), Text() << kMostThreads);
   return 0;
 }
@@ -66,7 +84,7 @@ int Cgroup::Add(pid_t process) const {
 }
 
 void Cgroup::Remove() const {
-  if (created_) rmdir(path_.c_str());
+  if (path_.size() > 0) rmdir(path_.c_str());
 }
 
 }  // namespace gemel::jail

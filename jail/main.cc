@@ -7,7 +7,7 @@
 // outer one kills the program; so does the end of either. It takes what walls it can get: the
 // program is told which (`--jail=`), and refuses to run if it must have all.
 #include <fcntl.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -61,20 +61,30 @@ struct Pipe {
   }
 };
 
-// As fork, into new namespaces.
-pid_t Clone(int flags) {
+// As fork, into new namespaces and, if it can be done at once, into the cgroup.
+pid_t Clone(int flags, int cgroup, bool* in_cgroup) {
+  if (cgroup >= 0) {
+    clone_args arguments{};
+    arguments.flags = static_cast<unsigned>(flags) | CLONE_INTO_CGROUP;
+    arguments.exit_signal = SIGCHLD;
+    arguments.cgroup = static_cast<unsigned>(cgroup);
+    const long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    *in_cgroup = pid >= 0;
+    if (pid >= 0) return static_cast<pid_t>(pid);
+  }
   return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));
 }
 
 // Where root has no user namespace the others are still there; where a user has none, none is.
 // Returns outside; -1 with `shared` saying why.
-pid_t StartKeeper(Plan plan, const Pipe& parent, Shared& shared) {
+pid_t StartKeeper(Plan plan, const Pipe& parent, const Cgroup& cgroup, Shared& shared) {
   constexpr int kKinds[] = {CLONE_NEWUSER | CLONE_NEWPID, CLONE_NEWPID, 0};
   int error = 0;
   for (const int kind : kKinds) {
     plan.user_namespace = (kind & CLONE_NEWUSER) != 0;
     plan.pid_namespace = (kind & CLONE_NEWPID) != 0;
-    const pid_t keeper = Clone(kind);
+    bool in_cgroup = false;
+    const pid_t keeper = Clone(kind, cgroup.fd(), &in_cgroup);
     if (keeper == 0) {
       close(parent.writing);
       Keep(plan, shared);
@@ -82,7 +92,10 @@ pid_t StartKeeper(Plan plan, const Pipe& parent, Shared& shared) {
     }
     error = keeper < 0 ? errno : 0;
     if (error == 0 && plan.user_namespace) error = MapUser(keeper, plan.user);
-    if (error == 0) return keeper;
+    if (error == 0) {
+      if (cgroup.fd() >= 0 && !in_cgroup) shared.layer(Layer::kCgroup) = cgroup.Add(keeper);
+      return keeper;
+    }
     if (keeper > 0) {
       kill(keeper, SIGKILL);
       waitpid(keeper, nullptr, 0);
@@ -91,12 +104,6 @@ pid_t StartKeeper(Plan plan, const Pipe& parent, Shared& shared) {
   }
   shared.Fail("clone", error);
   return -1;
-}
-
-void EnterCgroup(Cgroup& cgroup, pid_t keeper, Shared& shared) {
-  int error = cgroup.Create();
-  if (error == 0) error = cgroup.Add(keeper);
-  shared.layer(Layer::kCgroup) = error;
 }
 
 // A keeper that says nothing of the program's end was killed, and the program with it.
@@ -123,11 +130,11 @@ void Run(Plan plan, const sigset_t& signals, Shared& shared) {
   if (plan.program_fd < 0) return shared.Fail(plan.path, errno);
   plan.user = ChooseUser();
   if (geteuid() != 0) shared.layer(Layer::kOwnUser) = EPERM;
-  const pid_t keeper = StartKeeper(plan, parent, shared);
-  if (keeper < 0) return;
-  for (const int fd : {parent.reading, plan.program_fd, kControlFd, kLifeFd}) close(fd);
   Cgroup cgroup;
-  EnterCgroup(cgroup, keeper, shared);
+  shared.layer(Layer::kCgroup) = cgroup.Create();
+  const pid_t keeper = StartKeeper(plan, parent, cgroup, shared);
+  if (keeper < 0) return cgroup.Remove();
+  for (const int fd : {parent.reading, plan.program_fd, kControlFd, kLifeFd}) close(fd);
   const char go = 'g';
   [[maybe_unused]] const ssize_t n = write(parent.writing, &go, 1);
   WaitForKeeper(keeper, signals, shared);

@@ -31,12 +31,14 @@ int EnterEmptyRoot() {
 }  // namespace
 
 void LeaveTheHost(Shared& shared) {
-  shared.layer(Layer::kNetwork) = Unshare(CLONE_NEWNET);
-  shared.layer(Layer::kIpc) = Unshare(CLONE_NEWIPC);
-  Unshare(CLONE_NEWUTS);     // the host's name may be read and no more: no layer of its own
-  Unshare(CLONE_NEWCGROUP);  // likewise the names of cgroups
-  const int mount_error = Unshare(CLONE_NEWNS);
-  shared.layer(Layer::kMount) = mount_error;
+  // The host's name may be read and no more, likewise the names of cgroups: no layers of their own.
+  constexpr int kAll = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  if (Unshare(kAll) != 0) {
+    shared.layer(Layer::kNetwork) = Unshare(CLONE_NEWNET);
+    shared.layer(Layer::kIpc) = Unshare(CLONE_NEWIPC);
+    shared.layer(Layer::kMount) = Unshare(CLONE_NEWNS);
+  }
+  const int mount_error = shared.layer(Layer::kMount);
   shared.layer(Layer::kRoot) = mount_error != 0 ? mount_error : EnterEmptyRoot();
 }
 

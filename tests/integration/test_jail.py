@@ -299,6 +299,21 @@ def test_control_group_is_gone_afterwards(jail):
     assert not any(place.exists() for place in places)
 
 
+@needs_root
+def test_control_group_of_a_killed_jail_is_swept_up_by_the_next(jail):
+    killed = jail("wait")
+    family = family_of(killed)
+    places = [place / f"gemel-{killed.process.pid}" for place in cgroups_of_ours()]
+    if not any(place.exists() for place in places):
+        pytest.skip("no cgroup v2 here")
+    killed.process.kill()
+    killed.process.wait(timeout=DEADLINE)
+    for pid in family:
+        wait_for(lambda: is_gone(pid), "the end of all")
+    jail("exit=0").end()
+    assert not any(place.exists() for place in places)
+
+
 def cgroups_of_ours():
     own = next((line[3:] for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines()
                 if line.startswith("0::")), "/")
