@@ -133,6 +133,22 @@ def test_random_writes_reach_the_whole_disk(tmp_path):
     assert found["ops"] < 1024 or allocated > 2 << 20
 
 
+def test_pci_answers_a_driver_as_the_standards_say():
+    result = run("pci", "", "--profile", "server", "--on-reboot", "exit")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAIL" not in result.stdout
+    assert result.stdout.splitlines()[-1] == "ok: the device after it"
+
+
+def test_pci_is_as_new_after_a_reset(start):
+    guest = start("pci", "", "--profile", "server")
+    ends = 0
+    while ends < 3:
+        line = guest.stdout.readline()
+        assert line.startswith("ok: ")
+        ends += line == "ok: the device after it\n"
+
+
 def test_shared_memory_boots():
     assert run("power", "", "--memory", "32M,shared=on").returncode == 0
 
