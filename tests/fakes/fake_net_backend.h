@@ -45,6 +45,12 @@ class FakeNetBackend : public net::NetBackend {
     closed_ = true;
     event_.Signal();
   }
+  // Forgets what was not received, and what was sent. REQUIRES: the device rests.
+  void Clear() {
+    const std::lock_guard lock(mutex_);
+    incoming_.clear();
+    sent_.clear();
+  }
   // How many more frames may be sent; they wait then.
   void SetRoom(std::size_t frames) {
     const std::lock_guard lock(mutex_);
