@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "block/lock.h"
 #include "cli/report.h"
 #include "cli/run_networks.h"
+#include "cli/unix_socket.h"
 #include "vmm/config/host_limits.h"
 
 namespace gemel::cli {
@@ -92,15 +92,16 @@ Result<UniqueFd> Duplicate(const UniqueFd& fd) {
   return copy;
 }
 
-Status OpenConsole(RunFiles& files) {
+// The pipes to the terminal, for serial port or console: `in` and `out` are the VM's.
+Status OpenTerminal(RunFiles& files, UniqueFd& in, UniqueFd& out) {
   int to_vmm[2];
   int from_vmm[2];
   if (pipe2(to_vmm, O_CLOEXEC) != 0) return ErrnoError(errno, "serial: pipe");
-  files.request.serial_in.Reset(to_vmm[0]);
+  in.Reset(to_vmm[0]);
   files.console_in.Reset(to_vmm[1]);
   if (pipe2(from_vmm, O_CLOEXEC) != 0) return ErrnoError(errno, "serial: pipe");
   files.console_out.Reset(from_vmm[0]);
-  files.request.serial_out.Reset(from_vmm[1]);
+  out.Reset(from_vmm[1]);
   if (fcntl(files.console_in.get(), F_SETFL, O_NONBLOCK) != 0)
     return ErrnoError(errno, "serial: F_SETFL");
   return {};
@@ -147,46 +148,17 @@ Status OpenSerialFile(const std::string& path, RunFiles& files) {
   return {};
 }
 
-// Removes a socket that nobody listens on any more.
-Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
-  struct stat info{};
-  if (lstat(path.c_str(), &info) != 0) return {};
-  const std::string shown = "unix:" + path;
-  if (!S_ISSOCK(info.st_mode)) return Problem("serial", shown, "exists and is not a socket");
-  const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // SAFETY: sockaddr_un is a sockaddr by the sockets interface.
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  if (connect(probe.get(), generic, sizeof address) == 0 || errno != ECONNREFUSED)
-    return Problem("serial", shown, "in use by another process");
-  if (unlink(path.c_str()) != 0) return Problem("serial", shown, errno);
-  return {};
-}
-
 Status OpenSerialSocket(const std::string& path, RunFiles& files) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // Validate has seen that it fits with its zero.
-  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
-  RETURN_IF_ERROR(RemoveStaleSocket(path, address));
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return ErrnoError(errno, "serial: socket");
-  // SAFETY: as above.
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  const mode_t mask = umask(0077);  // the console is the owner's
-  const int bound = bind(fd.get(), generic, sizeof address);
-  const int error = errno;
-  umask(mask);
-  if (bound != 0) return Problem("serial", "unix:" + path, error);
-  files.serial_socket = CreatedFile(path);
-  if (listen(fd.get(), 1) != 0) return Problem("serial", "unix:" + path, errno);
-  files.request.serial_in = std::move(fd);
+  ASSIGN_OR_RETURN(ListeningSocket listening, ListenUnix("serial", path, "unix:" + path, 1));
+  files.serial_socket = std::move(listening.file);
+  files.request.serial_in = std::move(listening.fd);
   return {};
 }
 
 Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
   switch (serial.kind) {
     case SerialConfig::Kind::kStdio:
-      return OpenConsole(files);
+      return OpenTerminal(files, files.request.serial_in, files.request.serial_out);
     case SerialConfig::Kind::kPty:
       return OpenPty(files);
     case SerialConfig::Kind::kFile:
@@ -218,11 +190,44 @@ Status OpenNet(std::size_t index, RunFiles& files) {
   return {};
 }
 
-}  // namespace
+// ---- console ------------------------------------------------------------------------------------
 
-CreatedFile::~CreatedFile() {
-  if (!path_.empty()) unlink(path_.c_str());
+Status OpenConsole(const MachineConfig& config, RunFiles& files) {
+  const ConsoleConfig& console = config.console;
+  if (console.kind == ConsoleConfig::Kind::kStdio)
+    RETURN_IF_ERROR(OpenTerminal(files, files.request.console_in, files.request.console_out));
+  if (console.kind == ConsoleConfig::Kind::kUnix) {
+    ASSIGN_OR_RETURN(ListeningSocket listening,
+                     ListenUnix("console", console.path, "unix:" + console.path, 1));
+    files.channel_sockets.push_back(std::move(listening.file));
+    files.request.console_in = std::move(listening.fd);
+  }
+  for (const ChannelConfig& channel : config.channels) {
+    ASSIGN_OR_RETURN(ListeningSocket listening,
+                     ListenUnix("channel", channel.path, "path=" + channel.path, 1));
+    files.channel_sockets.push_back(std::move(listening.file));
+    files.request.channels.push_back(std::move(listening.fd));
+  }
+  return {};
 }
+
+// ---- vsock --------------------------------------------------------------------------------------
+
+Status OpenVsock(const VsockConfig& vsock, RunFiles& files) {
+  constexpr int kBacklog = 128;
+  ASSIGN_OR_RETURN(ListeningSocket listening,
+                   ListenUnix("vsock", vsock.path, "path=" + vsock.path, kBacklog));
+  files.vsock_socket = std::move(listening.file);
+  files.request.vsock_listener = std::move(listening.fd);
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return ErrnoError(errno, "vsock: socketpair");
+  files.vsock_dialer.Reset(ends[0]);
+  files.request.vsock_dialer.Reset(ends[1]);
+  return {};
+}
+
+}  // namespace
 
 Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   ASSIGN_OR_RETURN(const HostLimits limits, ReadHostMemory());
@@ -237,6 +242,8 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   }
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
+  RETURN_IF_ERROR(OpenConsole(config, files));
+  if (config.vsock) RETURN_IF_ERROR(OpenVsock(*config.vsock, files));
   for (std::size_t i = 0; i < config.nets.size(); ++i) RETURN_IF_ERROR(OpenNet(i, files));
   return files;
 }

@@ -2,33 +2,16 @@
 // exist is opened first, what is made new last, so that wrong input leaves nothing behind.
 #pragma once
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cli/created_file.h"
 #include "cli/user_net.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/control/control_messages.h"
 
 namespace gemel::cli {
-
-// A file that we have made; removed when destroyed unless kept.
-class CreatedFile {
- public:
-  CreatedFile() = default;
-  explicit CreatedFile(std::string path) : path_(std::move(path)) {}
-  CreatedFile(CreatedFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  CreatedFile& operator=(CreatedFile&& other) noexcept {
-    std::swap(path_, other.path_);
-    return *this;
-  }
-  ~CreatedFile();
-  void Keep() { path_.clear(); }
-
- private:
-  std::string path_;
-};
 
 struct UserNetProcess {
   std::string device;  // "net0"
@@ -46,6 +29,9 @@ struct RunFiles {
   std::vector<CreatedFile> net_sockets;  // the same
   std::string pty_path;
   std::vector<UserNetProcess> user_nets;  // one for each net of kind user; live as long as the VM
+  std::vector<CreatedFile> channel_sockets;  // of console and channels; live as long as the VM
+  CreatedFile vsock_socket;                  // the same
+  UniqueFd vsock_dialer;                     // our end (cli/vsock_dialer.h)
 };
 
 // Checks `config` against this host and opens what it names. Errors are ready for the user:

@@ -40,6 +40,10 @@ struct Words {
   std::string uuid;
   std::vector<std::string> smbios;
   std::string rng = "on";
+  std::string balloon = "off";
+  std::string console = "none";
+  std::vector<std::string> channels;
+  std::string vsock;
   std::string timeout;
   std::string sandbox = "default";
   std::string log_level = "info";
@@ -81,6 +85,15 @@ void AddOptions(CLI::App& app, Words& words) {
       ->allow_extra_args(false);
   add("--acpi", words.acpi, "on|off", "off (micro): MP table and virtio_mmio.device= instead");
   add("--rng", words.rng, "on|off", "a virtio-rng device");
+  add("--balloon", words.balloon, "on|off|KEY=VALUE...",
+      "a memory balloon; with size=SIZE to give\nback at first, "
+      "deflate-on-oom=off,\nfree-page-reporting=off");
+  add("--console", words.console, "KIND", "a virtio console, hvc0: stdio, unix:PATH or none");
+  app.add_option("--channel", words.channels,
+                 "a port for a program in the guest\n(/dev/virtio-ports/NAME), may be repeated")
+      ->type_name("name=NAME,path=SOCKET")
+      ->allow_extra_args(false);
+  add("--vsock", words.vsock, "path=SOCKET[,cid=N]", "sockets between host and guest programs");
   add("--sandbox", words.sandbox, "WORD",
       "default: what this host gives; required: all or\nnothing; off: none");
   add("--log-level", words.log_level, "LEVEL", "debug, info, warning or error");
@@ -120,6 +133,15 @@ Result<RunOptions> Convert(const Words& words) {
   ASSIGN_OR_RETURN(config.on_reboot, ParseOnReboot(words.on_reboot));
   ASSIGN_OR_RETURN(config.acpi, ParseOnOff("acpi", words.acpi));
   ASSIGN_OR_RETURN(config.rng, ParseOnOff("rng", words.rng));
+  ASSIGN_OR_RETURN(config.balloon, ParseBalloon(words.balloon));
+  ASSIGN_OR_RETURN(config.console, ParseConsole(words.console));
+  for (const std::string& text : words.channels) {
+    ASSIGN_OR_RETURN(ChannelConfig channel, ParseChannel(text));
+    config.channels.push_back(std::move(channel));
+  }
+  if (!words.vsock.empty()) {
+    ASSIGN_OR_RETURN(config.vsock, ParseVsock(words.vsock));
+  }
   ASSIGN_OR_RETURN(options.sandbox, ParseSandboxMode(words.sandbox));
   ASSIGN_OR_RETURN(options.log_level, ParseLogLevel(words.log_level));
   if (words.verbose) options.log_level = LogLevel::kDebug;

@@ -85,6 +85,10 @@ Status RunSession::Begin() {
   RETURN_IF_ERROR(WatchUserNets());
   if (options_.timeout_ms)
     RETURN_IF_ERROR(timeout_.Start(loop_.get(), *options_.timeout_ms, [this] { OnTimeout(); }));
+  if (files_.vsock_dialer) {
+    ASSIGN_OR_RETURN(dialer_, VsockDialer::Create(std::move(files_.vsock_dialer),
+                                                  options_.config.vsock->path, loop_.get()));
+  }
   files_.request.log_level = options_.log_level;
   // Our copies of the descriptors end with the request: what is locked is the VM's from here on.
   configure_id_ = Request(std::exchange(files_.request, {}));

@@ -15,6 +15,7 @@
 #include "cli/terminal.h"
 #include "cli/timer.h"
 #include "cli/vmm_process.h"
+#include "cli/vsock_dialer.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/control_messages.h"
 
@@ -72,6 +73,7 @@ class RunSession {
   Terminal terminal_;
   UniqueFd signals_;
   Timer timeout_, kill_timer_, foreground_timer_;
+  std::unique_ptr<VsockDialer> dialer_;
   std::optional<ConsoleInput> input_;
   std::optional<ConsoleOutput> output_;
 

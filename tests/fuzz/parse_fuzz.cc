@@ -39,6 +39,12 @@ void ParseAll(std::uint8_t kind, std::string_view text) {
       return;
     }
     case 5:
+      if (const auto balloon = ParseBalloon(text); balloon && *balloon)
+        static_cast<void>(ValidateBalloon(**balloon, 1 << 30));
+      if (const auto vsock = ParseVsock(text)) static_cast<void>(ValidateVsock(*vsock));
+      if (const auto console = ParseConsole(text)) static_cast<void>(ValidateConsole(*console));
+      if (const auto channel = ParseChannel(text))
+        static_cast<void>(ValidateChannels({*channel, *channel}));
       return static_cast<void>(ParseMeminfo(text));
     case 6: {
       const auto net = ParseNet(text);

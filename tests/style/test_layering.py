@@ -30,6 +30,7 @@ ALLOWED = {
     "virtio/net": ("virtio", "net"),
     "virtio/console": ("virtio",),
     "virtio/rng": ("virtio",),
+    "virtio/balloon": ("virtio",),
     "virtio/vsock": ("virtio",),
     "vmm/pci": ("vmm/bus",),
     # What a PC is: addresses, registers, tables. It knows no KVM, so KVM may know it.
@@ -41,7 +42,7 @@ ALLOWED = {
     # The only assembler: everything below but the cluster.
     "vmm/machine": ("vmm/boot", "vmm/devices", "vmm/kvm", "vmm/pci", "virtio/blk", "virtio/console",
                     "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport",
-                    "virtio/vsock"),
+                    "virtio/balloon", "virtio/vsock"),
     "vmm/process": ("vmm/machine", "vmm/control", "vmm/sandbox"),
     # gemel-jail is so small that it has nothing of ours beside itself.
     "jail": (),
@@ -53,7 +54,9 @@ ALLOWED = {
 }
 # cli/host_check asks KVM itself what it can do, with guests of a few instructions.
 # cli/run_files locks disk images before it hands them over.
-EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/run_files": ("block",), "cli/run_networks": ("net",)}
+# cli/vsock_dialer speaks to the vsock device.
+EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/run_files": ("block",), "cli/run_networks": ("net",),
+         "cli/vsock_dialer": ("virtio/vsock",)}
 LAYERED = {folder.split("/")[0] for folder in ALLOWED}
 
 

@@ -120,7 +120,9 @@ Status Validate(const MachineConfig& config) {
     return InvalidArgument("cpu: {}: not a model's name", config.cpu_model);
   RETURN_IF_ERROR(ValidateBoot(config.boot));
   RETURN_IF_ERROR(ValidateIdentity(config));
-  const std::size_t room = MaxDevices(config.profile) - (config.rng ? 1 : 0);
+  const std::size_t room = MaxDevices(config.profile) - (config.rng ? 1 : 0) -
+                           (config.balloon ? 1 : 0) - (HasConsole(config) ? 1 : 0) -
+                           (config.vsock ? 1 : 0);
   if (config.disks.size() > room)
     return InvalidArgument("disk: {} disks: more than this machine's {} devices{}",
                            config.disks.size(), room, config.rng ? " beside rng" : "");
@@ -130,7 +132,18 @@ Status Validate(const MachineConfig& config) {
                            config.rng ? " beside rng" : "");
   for (const DiskConfig& disk : config.disks) RETURN_IF_ERROR(ValidateDisk(disk));
   for (const NetConfig& net : config.nets) RETURN_IF_ERROR(Validate(net));
+  if (config.balloon) RETURN_IF_ERROR(ValidateBalloon(*config.balloon, config.memory.size));
+  if (config.vsock) RETURN_IF_ERROR(ValidateVsock(*config.vsock));
+  RETURN_IF_ERROR(ValidateConsole(config.console));
+  RETURN_IF_ERROR(ValidateChannels(config.channels));
+  if (config.console.kind == ConsoleConfig::Kind::kStdio &&
+      config.serial.kind == SerialConfig::Kind::kStdio)
+    return InvalidArgument("console: stdio: the serial port has it; add --serial none");
   return ValidateSerial(config.serial);
+}
+
+bool HasConsole(const MachineConfig& config) {
+  return config.console.kind != ConsoleConfig::Kind::kNone || !config.channels.empty();
 }
 
 }  // namespace gemel

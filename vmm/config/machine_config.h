@@ -2,11 +2,14 @@
 // changes after validation. Keys and words are the command line's (docs/RUN.md).
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/config/balloon_config.h"
+#include "vmm/config/channel_config.h"
 #include "vmm/config/identity_config.h"
 #include "vmm/config/net_config.h"
 
@@ -69,6 +72,10 @@ struct MachineConfig {
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
   bool rng = true;  // a virtio-rng device
+  std::optional<BalloonConfig> balloon;
+  ConsoleConfig console;
+  std::vector<ChannelConfig> channels;
+  std::optional<VsockConfig> vsock;
   SerialConfig serial;
   OnReboot on_reboot = OnReboot::kReset;
   bool operator==(const MachineConfig&) const = default;
@@ -78,6 +85,8 @@ struct MachineConfig {
 std::string_view DefaultMachine(Profile profile);
 // How many virtio devices the profile has places for.
 std::uint32_t MaxDevices(Profile profile);
+// Whether it has a virtio console device: for a console, channels, or both.
+bool HasConsole(const MachineConfig& config);
 
 // Checks everything that can be told without looking at the host. kInvalidArgument with
 // "<argument>: <value>: <what is wrong>" for the first thing that is wrong.

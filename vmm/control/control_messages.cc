@@ -71,6 +71,15 @@ Status CheckFds(const ConfigureRequest& request) {
   RETURN_IF_ERROR(RequirePresence(request.kernel, true, "kernel"));
   RETURN_IF_ERROR(RequirePresence(request.initrd, !request.config.boot.initrd.empty(), "initrd"));
   for (const UniqueFd& disk : request.disks) RETURN_IF_ERROR(RequirePresence(disk, true, "disk"));
+  const bool vsock = request.config.vsock.has_value();
+  RETURN_IF_ERROR(RequirePresence(request.vsock_listener, vsock, "vsock"));
+  RETURN_IF_ERROR(RequirePresence(request.vsock_dialer, vsock, "vsock dialer"));
+  using Console = ConsoleConfig::Kind;
+  const Console console = request.config.console.kind;
+  RETURN_IF_ERROR(RequirePresence(request.console_in, console != Console::kNone, "console input"));
+  RETURN_IF_ERROR(
+      RequirePresence(request.console_out, console == Console::kStdio, "console output"));
+  for (const UniqueFd& fd : request.channels) RETURN_IF_ERROR(RequirePresence(fd, true, "channel"));
   RETURN_IF_ERROR(RequirePresence(
       request.serial_in, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kUnix,
       "serial input"));
@@ -109,6 +118,11 @@ void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdColle
   out->set_initrd_fd(fds.Add(std::move(request.initrd)));
   for (UniqueFd& disk : request.disks) out->add_disk_fds(fds.Add(std::move(disk)));
   for (NetFds& net : request.nets) EncodeNetFds(std::move(net), out->add_net_fds(), fds);
+  out->set_vsock_listener_fd(fds.Add(std::move(request.vsock_listener)));
+  out->set_vsock_dialer_fd(fds.Add(std::move(request.vsock_dialer)));
+  out->set_console_in_fd(fds.Add(std::move(request.console_in)));
+  out->set_console_out_fd(fds.Add(std::move(request.console_out)));
+  for (UniqueFd& fd : request.channels) out->add_channel_fds(fds.Add(std::move(fd)));
   out->set_serial_in_fd(fds.Add(std::move(request.serial_in)));
   out->set_serial_out_fd(fds.Add(std::move(request.serial_out)));
   out->set_log_level(EnumToProto<internal::LogLevel>(request.log_level));
@@ -134,6 +148,17 @@ Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistri
     const std::uint32_t queues = request.config.nets[static_cast<std::size_t>(i)].queues;
     ASSIGN_OR_RETURN(NetFds net, DecodeNetFds(in.net_fds(i), queues, fds));
     request.nets.push_back(std::move(net));
+  }
+  ASSIGN_OR_RETURN(request.vsock_listener, fds.Take(in.vsock_listener_fd(), "vsock"));
+  ASSIGN_OR_RETURN(request.vsock_dialer, fds.Take(in.vsock_dialer_fd(), "vsock dialer"));
+  ASSIGN_OR_RETURN(request.console_in, fds.Take(in.console_in_fd(), "console input"));
+  ASSIGN_OR_RETURN(request.console_out, fds.Take(in.console_out_fd(), "console output"));
+  if (static_cast<std::size_t>(in.channel_fds_size()) != request.config.channels.size())
+    return InvalidArgument("control: {} channels with {} descriptors",
+                           request.config.channels.size(), in.channel_fds_size());
+  for (const std::uint32_t reference : in.channel_fds()) {
+    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, "channel"));
+    request.channels.push_back(std::move(fd));
   }
   ASSIGN_OR_RETURN(request.serial_in, fds.Take(in.serial_in_fd(), "serial input"));
   ASSIGN_OR_RETURN(request.serial_out, fds.Take(in.serial_out_fd(), "serial output"));
@@ -165,6 +190,8 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
       return ControlRequestBody(GetInfoRequest{});
     case Case::kSetLink:
       return ControlRequestBody(SetLinkRequest{in.set_link().device(), in.set_link().up()});
+    case Case::kSetBalloon:
+      return ControlRequestBody(SetBalloonRequest{in.set_balloon().size()});
     case Case::REQUEST_NOT_SET:
       break;
   }
@@ -175,6 +202,29 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
 
 static_assert(static_cast<int>(LogLevel::kError) + 1 == internal::LOG_LEVEL_ERROR);
 static_assert(static_cast<int>(VmState::kStopped) + 1 == internal::VM_STATE_STOPPED);
+
+void BalloonToProto(const BalloonInfo& balloon, internal::BalloonInfo* out) {
+  out->set_target(balloon.target);
+  out->set_actual(balloon.actual);
+  out->set_reported(balloon.reported);
+  out->set_statistics_age_ms(balloon.statistics_age_ms);
+  for (const auto& [tag, value] : balloon.statistics) {
+    internal::BalloonStatistic* statistic = out->add_statistics();
+    statistic->set_tag(tag);
+    statistic->set_value(value);
+  }
+}
+
+BalloonInfo BalloonFromProto(const internal::BalloonInfo& in) {
+  BalloonInfo balloon;
+  balloon.target = in.target();
+  balloon.actual = in.actual();
+  balloon.reported = in.reported();
+  balloon.statistics_age_ms = in.statistics_age_ms();
+  for (const internal::BalloonStatistic& statistic : in.statistics())
+    balloon.statistics[statistic.tag()] = statistic.value();
+  return balloon;
+}
 
 void InfoToProto(const VmInfo& info, internal::Info* out) {
   out->set_state(EnumToProto<internal::VmState>(info.state));
@@ -205,6 +255,7 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
     l->set_active(layer.active);
     l->set_note(layer.note);
   }
+  if (info.balloon) BalloonToProto(*info.balloon, out->mutable_balloon());
 }
 
 Result<VmInfo> InfoFromProto(const internal::Info& in) {
@@ -231,6 +282,7 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
                    EnumFromProto(in.sandbox_mode(), SandboxMode::kOff, "info: sandbox"));
   for (const internal::SandboxLayer& l : in.sandbox())
     info.sandbox.push_back({l.name(), l.active(), l.note()});
+  if (in.has_balloon()) info.balloon = BalloonFromProto(in.balloon());
   return info;
 }
 
@@ -289,6 +341,7 @@ ControlMessage EncodeRequest(ControlRequest request) {
             out.mutable_set_link()->set_device(r.device);
             out.mutable_set_link()->set_up(r.up);
           },
+          [&](SetBalloonRequest& r) { out.mutable_set_balloon()->set_size(r.size); },
           [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
       },
       request.body);

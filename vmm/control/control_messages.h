@@ -10,6 +10,7 @@
 // Decode… check everything: the peer may be hostile on either side. Any thread; no state.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,6 +40,14 @@ struct ConfigureRequest {
   std::vector<UniqueFd>
       disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
   std::vector<NetFds> nets;  // one a config.nets
+  // Both owned exactly with a config.vsock: a listening SOCK_STREAM socket; one end of a
+  // SOCK_SEQPACKET pair whose other end connects for us (virtio/vsock/dial.h).
+  UniqueFd vsock_listener;
+  UniqueFd vsock_dialer;
+  // By config.console.kind. kStdio: two pipe ends. kUnix: in alone, a listening SOCK_STREAM socket.
+  UniqueFd console_in;
+  UniqueFd console_out;
+  std::vector<UniqueFd> channels;  // one a config.channels: listening SOCK_STREAM sockets
   // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket
   // twice). kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM
   // socket. kNone: neither. Either may be non-blocking.
@@ -57,6 +66,9 @@ struct SetLinkRequest {
   bool up = true;      // the cable is plugged in, or pulled
 };
 struct GetInfoRequest {};  // the reply carries a VmInfo
+struct SetBalloonRequest {
+  std::uint64_t size = 0;  // bytes that the guest is to give up; it may not, or not at once
+};
 // What the receiver cannot carry out: to be replied to with `error` as it stands (kUnimplemented
 // for a request that this version does not know, kInvalidArgument for a bad one).
 struct RejectedRequest {
@@ -65,7 +77,8 @@ struct RejectedRequest {
 
 using ControlRequestBody =
     std::variant<ConfigureRequest, StartRequest, PowerButtonRequest, PowerOffRequest, PauseRequest,
-                 ResumeRequest, ResetRequest, GetInfoRequest, SetLinkRequest, RejectedRequest>;
+                 ResumeRequest, ResetRequest, GetInfoRequest, SetLinkRequest, SetBalloonRequest,
+                 RejectedRequest>;
 
 struct ControlRequest {
   std::uint64_t id = 0;
@@ -90,6 +103,15 @@ struct DeviceInfo {
   bool operator==(const DeviceInfo&) const = default;
 };
 
+struct BalloonInfo {
+  std::uint64_t target = 0;                           // bytes that the guest is asked to give up
+  std::uint64_t actual = 0;                           // bytes that it says it has given up
+  std::uint64_t reported = 0;                         // bytes that it reported as free, ever
+  std::int64_t statistics_age_ms = -1;                // -1: it has told none
+  std::map<std::uint32_t, std::uint64_t> statistics;  // by tag: virtio 1.2, 5.5.6.4
+  bool operator==(const BalloonInfo&) const = default;
+};
+
 struct VmInfo {
   VmState state = VmState::kCreated;
   std::uint32_t cpus = 0;
@@ -98,6 +120,7 @@ struct VmInfo {
   std::vector<std::string> notes;
   SandboxMode sandbox_mode = SandboxMode::kOff;
   std::vector<SandboxLayer> sandbox;
+  std::optional<BalloonInfo> balloon;  // asking makes the guest tell newer statistics
   bool operator==(const VmInfo&) const = default;
 };
 

@@ -11,6 +11,7 @@ static_assert(static_cast<int>(OnReboot::kExit) + 1 == internal::ON_REBOOT_EXIT)
 static_assert(static_cast<int>(IoEngine::kSync) + 1 == internal::IO_ENGINE_SYNC);
 static_assert(static_cast<int>(NetConfig::Kind::kSocket) + 1 == internal::NET_KIND_SOCKET);
 static_assert(static_cast<int>(VhostMode::kOff) + 1 == internal::VHOST_MODE_OFF);
+static_assert(static_cast<int>(ConsoleConfig::Kind::kUnix) + 1 == internal::CONSOLE_KIND_UNIX);
 static_assert(static_cast<int>(SerialConfig::Kind::kNone) + 1 == internal::SERIAL_KIND_NONE);
 
 Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
@@ -140,6 +141,22 @@ void MachineToProto(const MachineConfig& config, internal::Machine* out) {
   }
   for (const NetConfig& net : config.nets) NetToProto(net, out->add_nets());
   out->set_rng(config.rng);
+  out->mutable_console()->set_kind(EnumToProto<internal::ConsoleKind>(config.console.kind));
+  out->mutable_console()->set_path(config.console.path);
+  for (const ChannelConfig& channel : config.channels) {
+    internal::Channel* c = out->add_channels();
+    c->set_name(channel.name);
+    c->set_path(channel.path);
+  }
+  if (config.balloon) {
+    out->mutable_balloon()->set_size(config.balloon->size);
+    out->mutable_balloon()->set_deflate_on_oom(config.balloon->deflate_on_oom);
+    out->mutable_balloon()->set_free_page_reporting(config.balloon->free_page_reporting);
+  }
+  if (config.vsock) {
+    out->mutable_vsock()->set_cid(config.vsock->cid);
+    out->mutable_vsock()->set_path(config.vsock->path);
+  }
   out->mutable_serial()->set_kind(EnumToProto<internal::SerialKind>(config.serial.kind));
   out->mutable_serial()->set_path(config.serial.path);
   out->set_on_reboot(EnumToProto<internal::OnReboot>(config.on_reboot));
@@ -165,6 +182,14 @@ Result<MachineConfig> MachineFromProto(const internal::Machine& in) {
     config.nets.push_back(std::move(n));
   }
   config.rng = in.rng();
+  ASSIGN_OR_RETURN(config.console.kind,
+                   EnumFromProto(in.console().kind(), ConsoleConfig::Kind::kUnix, "console"));
+  config.console.path = in.console().path();
+  for (const internal::Channel& c : in.channels()) config.channels.push_back({c.name(), c.path()});
+  if (in.has_balloon())
+    config.balloon = {in.balloon().size(), in.balloon().deflate_on_oom(),
+                      in.balloon().free_page_reporting()};
+  if (in.has_vsock()) config.vsock = {in.vsock().cid(), in.vsock().path()};
   ASSIGN_OR_RETURN(config.serial.kind,
                    EnumFromProto(in.serial().kind(), SerialConfig::Kind::kNone, "serial"));
   config.serial.path = in.serial().path();

@@ -20,6 +20,7 @@
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "virtio/balloon/device.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/config/net_fds.h"
 
@@ -32,6 +33,12 @@ struct MachineFds {
   UniqueFd initrd;              // or none
   std::vector<UniqueFd> disks;  // one a config.disks, opened and locked as it says
   std::vector<NetFds> nets;     // one a config.nets
+  UniqueFd vsock_listener;      // with a config.vsock: listening
+  UniqueFd vsock_dialer;        // the same: virtio/vsock/dial.h
+  // By config.console.kind: kStdio: two ends, kUnix: `console_in`, listening.
+  UniqueFd console_in;
+  UniqueFd console_out;
+  std::vector<UniqueFd> channels;  // one a config.channels, listening
   // By config.serial.kind: kStdio: two ends, kPty: the master twice, kFile: `serial_out` alone,
   // kUnix: `serial_in`, listening.
   UniqueFd serial_in;
@@ -100,6 +107,8 @@ class Machine {
   virtual void PowerOff() = 0;
   // Waits, at most `timeout_ms`, until the serial port has passed on what the guest wrote.
   virtual void DrainSerial(int timeout_ms) = 0;
+  // The memory balloon, if there is one; lives as long as the machine.
+  virtual virtio::BalloonControl* balloon() = 0;
 };
 
 }  // namespace gemel

@@ -73,6 +73,7 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds));
   for (VirtioPart& part : parts) {
     if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
+    if (part.balloon != nullptr) balloon_ = part.balloon;
     RETURN_IF_ERROR(platform_->Attach(std::move(part)));
   }
   return {};

@@ -43,6 +43,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Status SetLink(const std::string& device, bool up) override;
   void PowerOff() override;
   void DrainSerial(int timeout_ms) override;
+  virtio::BalloonControl* balloon() override { return balloon_; }
 
  private:
   // ---- building (pc_builder.cc)
@@ -106,6 +107,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   std::unique_ptr<ResetPort> reset_port_;
   std::unique_ptr<Platform> platform_;
   std::vector<std::pair<std::string, virtio::NetDevice*>> nets_;  // the platform's, by name
+  virtio::BalloonControl* balloon_ = nullptr;                     // the platform's
   // Last: destroyed, and so stopped, before anything that a vCPU thread can reach.
   std::vector<std::unique_ptr<kvm::VcpuThread>> vcpus_;
 };

@@ -6,8 +6,10 @@
 #include "block/raw.h"
 #include "net/adopt.h"
 #include "virtio/blk/device.h"
+#include "virtio/console/device.h"
 #include "virtio/net/device.h"
 #include "virtio/rng/device.h"
+#include "virtio/vsock/device.h"
 
 namespace gemel {
 namespace {
@@ -70,6 +72,48 @@ Result<VirtioPart> CreateRng() {
   return part;
 }
 
+Result<VirtioPart> CreateBalloon(const BalloonConfig& config, const MemoryConfig& memory) {
+  VirtioPart part;
+  part.info.name = "balloon0";
+  part.info.kind = "virtio-balloon";
+  if (memory.hugepages) part.info.note = "memory of hugepages=on is not given back";
+  ASSIGN_OR_RETURN(virtio::Balloon balloon,
+                   virtio::CreateBalloon({.name = part.info.name,
+                                          .target = config.size,
+                                          .deflate_on_oom = config.deflate_on_oom,
+                                          .free_page_reporting = config.free_page_reporting}));
+  part.device = std::move(balloon.device);
+  part.balloon = balloon.control;
+  return part;
+}
+
+Result<VirtioPart> CreateConsole(const MachineConfig& config, MachineFds& fds) {
+  virtio::ConsoleOptions options{.name = "console0", .console = {}, .channels = {}};
+  if (config.console.kind == ConsoleConfig::Kind::kStdio)
+    options.console = {{}, std::move(fds.console_in), std::move(fds.console_out)};
+  if (config.console.kind == ConsoleConfig::Kind::kUnix)
+    options.console = {std::move(fds.console_in), {}, {}};
+  for (std::size_t i = 0; i < config.channels.size(); ++i)
+    options.channels.push_back({config.channels[i].name, {std::move(fds.channels[i]), {}, {}}});
+  VirtioPart part;
+  part.info.name = options.name;
+  part.info.kind = "virtio-console";
+  ASSIGN_OR_RETURN(part.device, virtio::CreateConsole(std::move(options)));
+  return part;
+}
+
+Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds) {
+  VirtioPart part;
+  part.info.name = "vsock0";
+  part.info.kind = "virtio-vsock";
+  part.info.note = fmt::format("CID {}", vsock.cid);
+  ASSIGN_OR_RETURN(part.device, virtio::CreateVsock({.name = part.info.name,
+                                                     .guest_cid = vsock.cid,
+                                                     .listener = std::move(fds.vsock_listener),
+                                                     .dialer = std::move(fds.vsock_dialer)}));
+  return part;
+}
+
 }  // namespace
 
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds) {
@@ -85,6 +129,18 @@ Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config,
   if (config.rng) {
     ASSIGN_OR_RETURN(VirtioPart rng, CreateRng());
     parts.push_back(std::move(rng));
+  }
+  if (config.balloon) {
+    ASSIGN_OR_RETURN(VirtioPart balloon, CreateBalloon(*config.balloon, config.memory));
+    parts.push_back(std::move(balloon));
+  }
+  if (HasConsole(config)) {
+    ASSIGN_OR_RETURN(VirtioPart console, CreateConsole(config, fds));
+    parts.push_back(std::move(console));
+  }
+  if (config.vsock) {
+    ASSIGN_OR_RETURN(VirtioPart vsock, CreateVsock(*config.vsock, fds));
+    parts.push_back(std::move(vsock));
   }
   return parts;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "virtio/balloon/device.h"
 #include "virtio/device.h"
 #include "virtio/net/device.h"
 #include "vmm/config/machine_config.h"
@@ -17,11 +18,11 @@ namespace gemel {
 struct VirtioPart {
   std::unique_ptr<virtio::VirtioDevice> device;
   MachineDevice info;
-  virtio::NetDevice* net = nullptr;  // `device`, if it is one
+  virtio::NetDevice* net = nullptr;           // `device`, if it is one
+  virtio::BalloonControl* balloon = nullptr;  // of a balloon: lives as long as the device
 };
 
-// In the order in which guests find them, which is guest ABI: disks, networks, then
-// rng. Takes the descriptors
+// In the order in which guests find them, which is guest ABI. Takes the descriptors
 // it needs out of `fds`. An error names the argument and the value that cannot be had.
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds);
 

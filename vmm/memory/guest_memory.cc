@@ -230,20 +230,56 @@ std::expected<std::size_t, MemError> GuestMemory::ToIov(GuestAddress at, std::ui
 // Nobody tracks dirty pages yet; live migration will hang its bitmap here.
 void GuestMemory::MarkDirty(GuestAddress, std::uint64_t) const {}
 
+// Makes a hole; 0, or -1 with errno.
+int GuestMemory::Drop(const Region& region, std::uint64_t offset, std::uint64_t length) const {
+  if (!shared_fd_) return madvise(region.host + offset, length, MADV_DONTNEED);
+  return fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                   static_cast<off_t>(region.file_offset + offset), static_cast<off_t>(length));
+}
+
 Status GuestMemory::Clear() const {
   for (const Region& region : regions_) {
     if (reserved_) {  // a hole would give the reservation away, and the next touch could find none
       std::memset(region.host, 0, region.size);
       continue;
     }
-    const int failed =
-        shared_fd_
-            ? fallocate(shared_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                        static_cast<off_t>(region.file_offset), static_cast<off_t>(region.size))
-            : madvise(region.host, region.size, MADV_DONTNEED);
-    if (failed != 0) return ErrnoError(errno, "clear guest memory");
+    if (Drop(region, 0, region.size) != 0) return ErrnoError(errno, "clear guest memory");
   }
   return {};
+}
+
+std::uint64_t GuestMemory::GiveBack(GuestAddress at, std::uint64_t length) const {
+  std::uint64_t given_back = 0;
+  const std::uint64_t end = length > UINT64_MAX - at.value ? UINT64_MAX : at.value + length;
+  for (const Region& region : regions_) {
+    const std::uint64_t first = std::max(at.value, region.start.value);
+    const std::uint64_t last = std::min(end, region.start.value + region.size);
+    if (first < last)
+      given_back += GiveBack(region, first - region.start.value, last - region.start.value);
+  }
+  return given_back;
+}
+
+std::uint64_t GuestMemory::GiveBack(const iovec& range) const {
+  // SAFETY: compared as numbers, never followed.
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.iov_base);
+  for (const Region& region : regions_) {
+    const std::uintptr_t offset = begin - reinterpret_cast<std::uintptr_t>(region.host);
+    if (offset >= region.size || region.size - offset < range.iov_len) continue;
+    return GiveBack(region, offset, offset + range.iov_len);
+  }
+  return 0;
+}
+
+// [begin, end) of the region.
+std::uint64_t GuestMemory::GiveBack(const Region& region, std::uint64_t begin,
+                                    std::uint64_t end) const {
+  begin = (begin + kPageSize - 1) / kPageSize * kPageSize;
+  end = end / kPageSize * kPageSize;
+  if (reserved_ || begin >= end) return 0;
+  const std::uint64_t length = end - begin;
+  MarkDirty(GuestAddress{region.start.value + begin}, length);
+  return Drop(region, begin, length) == 0 ? length : 0;
 }
 
 std::span<std::byte> GuestMemory::HostRange(GuestAddress at, std::uint64_t length) const {

@@ -119,6 +119,14 @@ class GuestMemory {
   // REQUIRES: no vCPU runs and no I/O is in flight.
   Status Clear() const;
 
+  // Gives the whole pages of a range back to the host; they read as zero from then on, and cost
+  // nothing until they are touched. What of the range is no RAM is passed over, and so is all of it
+  // with kHugePages, because the reservation would go too. Returns how many bytes that was. Any
+  // thread, while vCPUs run.
+  std::uint64_t GiveBack(GuestAddress at, std::uint64_t length) const;
+  // The same for an iovec of ToIov's.
+  std::uint64_t GiveBack(const iovec& range) const;
+
   // Host memory of [at, at + length), for loading an image before the guest runs; empty unless it
   // is RAM in one region. REQUIRES: no vCPU runs. (The one exception is virtio/queue, which reads
   // and writes rings and descriptors through it by single atomic accesses only.)
@@ -127,6 +135,8 @@ class GuestMemory {
  private:
   GuestMemory() = default;
   const Region* Find(GuestAddress at) const;
+  int Drop(const Region& region, std::uint64_t offset, std::uint64_t length) const;
+  std::uint64_t GiveBack(const Region& region, std::uint64_t begin, std::uint64_t end) const;
 
   std::vector<Region> regions_;
   UniqueFd shared_fd_;

@@ -47,9 +47,26 @@ MachineFds TakeFds(ConfigureRequest& request) {
   fds.initrd = std::move(request.initrd);
   fds.disks = std::move(request.disks);
   fds.nets = std::move(request.nets);
+  fds.vsock_listener = std::move(request.vsock_listener);
+  fds.vsock_dialer = std::move(request.vsock_dialer);
+  fds.console_in = std::move(request.console_in);
+  fds.console_out = std::move(request.console_out);
+  fds.channels = std::move(request.channels);
   fds.serial_in = std::move(request.serial_in);
   fds.serial_out = std::move(request.serial_out);
   return fds;
+}
+
+BalloonInfo ToBalloonInfo(const virtio::BalloonState& state) {
+  BalloonInfo info;
+  info.target = state.target;
+  info.actual = state.actual;
+  info.reported = state.reported;
+  info.statistics_age_ms = state.statistics_age_ms;
+  for (std::size_t tag = 0; tag < state.statistics.size(); ++tag)
+    if (state.statistics[tag])
+      info.statistics[static_cast<std::uint32_t>(tag)] = *state.statistics[tag];
+  return info;
 }
 
 }  // namespace
@@ -128,6 +145,7 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
                         [&](const SetLinkRequest& r) { return built->SetLink(r.device, r.up); },
                         [&](const PauseRequest&) { return built->Pause(); },
                         [&](const ResumeRequest&) { return built->Resume(); },
+                        [&](const SetBalloonRequest& r) { return SetBalloon(*built, r.size); },
                         [&](const ResetRequest&) -> Status {
                           RETURN_IF_ERROR(built->Reset());
                           reset_request_ = id;
@@ -162,6 +180,14 @@ Result<Machine*> VmServer::machine() const {
   return machine_.get();
 }
 
+Status VmServer::SetBalloon(Machine& built, std::uint64_t size) const {
+  if (built.balloon() == nullptr) return FailedPrecondition("balloon: this VM has none");
+  if (size > config_.memory.size)
+    return InvalidArgument("balloon: {}: more than the memory, {}", size, config_.memory.size);
+  built.balloon()->SetTarget(size);
+  return {};
+}
+
 VmInfo VmServer::Info() const {
   VmInfo info;
   info.sandbox_mode = sandbox_.mode;
@@ -176,6 +202,7 @@ VmInfo VmServer::Info() const {
                             std::move(device.note), std::move(device.counters),
                             std::move(device.place)});
   }
+  if (machine_->balloon() != nullptr) info.balloon = ToBalloonInfo(machine_->balloon()->Poll());
   return info;
 }
 

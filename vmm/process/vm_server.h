@@ -47,6 +47,7 @@ class VmServer : private MachineObserver {
   Status Configure(ConfigureRequest request);
   Status Start();
   Result<Machine*> machine() const;
+  Status SetBalloon(Machine& built, std::uint64_t size) const;
   VmInfo Info() const;
   void Reply(std::uint64_t id, const Status& status);
   void ReplyWithInfo(std::uint64_t id);

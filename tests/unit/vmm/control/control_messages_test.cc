@@ -44,6 +44,10 @@ MachineConfig FullConfig() {
   config.nets = {tap, user, other, socket};
   config.identity.uuid[3] = 7;
   config.rng = false;
+  config.balloon = {64ull << 20, false, false};
+  config.console = {ConsoleConfig::Kind::kUnix, "/run/c\xff"};
+  config.channels = {{"org.gemel.agent.0", "/run/a"}, {"b", "/run/b"}};
+  config.vsock = {77, "/run/\xff"};
   config.serial = {SerialConfig::Kind::kFile, "/log"};
   config.on_reboot = OnReboot::kExit;
   return config;
@@ -63,6 +67,11 @@ ConfigureRequest FullConfigure() {
   }
   request.nets[0].vhost.push_back(AnyFd());
   request.nets[0].vhost.push_back(AnyFd());
+  request.console_in = AnyFd();
+  request.channels.push_back(AnyFd());
+  request.channels.push_back(AnyFd());
+  request.vsock_listener = AnyFd();
+  request.vsock_dialer = AnyFd();
   request.serial_out = AnyFd();
   request.log_level = LogLevel::kDebug;
   return request;
@@ -138,6 +147,12 @@ TEST(ControlMessages, BareRequests_KeepTheirKind) {
   EXPECT_TRUE(std::holds_alternative<ResumeRequest>(RoundTrip(ResumeRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<ResetRequest>(RoundTrip(ResetRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<GetInfoRequest>(RoundTrip(GetInfoRequest{}).body));
+}
+
+TEST(ControlMessages, SetBalloon_KeepsItsSize) {
+  const ControlRequest request = RoundTrip(SetBalloonRequest{1ull << 40});
+  ASSERT_TRUE(std::holds_alternative<SetBalloonRequest>(request.body));
+  EXPECT_EQ(std::get<SetBalloonRequest>(request.body).size, 1ull << 40);
 }
 
 TEST(ControlMessages, NoBytes_UnimplementedRequest) {
@@ -264,7 +279,8 @@ TEST(ControlMessages, Reply_KeepsEveryField) {
                         "00:01.0"}},
                       {"a", "b"},
                       SandboxMode::kRequired,
-                      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}}};
+                      {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}},
+                      BalloonInfo{1, 2, 3, -1, {{4, 5}, {9, ~0ull}}}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);

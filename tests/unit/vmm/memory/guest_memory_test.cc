@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <vector>
 
 namespace gemel {
 namespace {
@@ -95,6 +96,36 @@ TEST_P(GuestMemoryClearTest, Clear_MakesRamReadAsZero) {
   ASSERT_TRUE(memory->Clear().has_value());
   EXPECT_EQ(memory->Read<std::uint32_t>(at).value(), 0u);
 }
+
+TEST_P(GuestMemoryClearTest, GiveBack_WholePagesAlone_ReadAsZero) {
+  const auto memory = TouchingRegionsAndAHole(GetParam());
+  const std::vector<std::byte> ones(5 * 4096, std::byte{1});
+  const GuestAddress at{kMiB - 2 * 4096};  // two pages before the seam
+  ASSERT_TRUE(memory->WriteBytes(at, ones).has_value());
+  EXPECT_EQ(memory->GiveBack(GuestAddress{at.value + 1}, 4 * 4096), 3u * 4096);
+  EXPECT_EQ(memory->Read<std::uint8_t>(at).value(), 1);
+  for (std::uint64_t page = 1; page < 4; ++page)
+    EXPECT_EQ(memory->Read<std::uint8_t>(GuestAddress{at.value + page * 4096}).value(), 0);
+  EXPECT_EQ(memory->Read<std::uint8_t>(GuestAddress{at.value + 4 * 4096}).value(), 1);
+}
+
+TEST_P(GuestMemoryClearTest, GiveBack_WhatIsNoRam_IsPassedOver) {
+  const auto memory = TouchingRegionsAndAHole(GetParam());
+  EXPECT_EQ(memory->GiveBack(GuestAddress{2 * kMiB}, 2 * kMiB), 0u);
+  EXPECT_EQ(memory->GiveBack(GuestAddress{2 * kMiB - 4096}, ~0ull), 4096 + kMiB);
+  EXPECT_EQ(memory->GiveBack(GuestAddress{~0ull}, ~0ull), 0u);
+}
+
+TEST_P(GuestMemoryClearTest, GiveBack_OfAnIovec_IsTheSame) {
+  const auto memory = TouchingRegionsAndAHole(GetParam());
+  ASSERT_TRUE(memory->Write<std::uint8_t>(GuestAddress{4 * kMiB + 4096}, 1).has_value());
+  iovec iov;
+  ASSERT_TRUE(memory->ToIov(GuestAddress{4 * kMiB + 4096}, 4096, {&iov, 1}).has_value());
+  EXPECT_EQ(memory->GiveBack(iov), 4096u);
+  EXPECT_EQ(memory->Read<std::uint8_t>(GuestAddress{4 * kMiB + 4096}).value(), 0);
+  EXPECT_EQ(memory->GiveBack(iovec{&iov, 4096}), 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Backings, GuestMemoryClearTest,
                          testing::Values(MemoryBacking::kAnonymous, MemoryBacking::kShared));
 
