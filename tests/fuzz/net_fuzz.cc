@@ -89,6 +89,7 @@ class Fuzzer {
         machine_.device->features() | virtio::kFeatureVersion1 | virtio::kFeatureIndirectDesc;
     if (Rarely()) features &= ~virtio::kNetFeatureMrgRxbuf;
     if (Rarely()) features &= data_.ConsumeIntegral<std::uint64_t>();
+    features |= virtio::kNetFeatureCtrlVq;  // else nobody takes that queue's kicks
     virtio::Activation activation;
     activation.memory = Memory();
     activation.config_interrupt = &config_interrupt_;
