@@ -91,7 +91,7 @@ Result<std::string> RunProbe(const Kvm& kvm, std::span<const std::byte> code) {
   IoBus ports, mmio;
   RETURN_IF_ERROR(ports.Map(kProbePort, 1, &watcher));
   ASSIGN_OR_RETURN(const std::unique_ptr<VcpuThread> thread,
-                   VcpuThread::Start(std::move(vcpu), {&ports, &mmio, &watcher, {}}));
+                   VcpuThread::Start(std::move(vcpu), {&ports, &mmio, &watcher}));
   thread->Resume();
   return watcher.Wait();
 }

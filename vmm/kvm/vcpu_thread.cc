@@ -115,7 +115,6 @@ std::array<std::uint64_t, kExitKinds> VcpuThread::exit_counts() const {
 
 void VcpuThread::Main() noexcept {
   BlockSignalsButKick();
-  if (environment_.on_thread_start) environment_.on_thread_start();
   State state = State::kPaused;
   while (state != State::kFinished) {
     state = state == State::kRunning ? Running() : Paused();

@@ -39,8 +39,6 @@ struct VcpuEnvironment {
   const IoBus* ports = nullptr;
   const IoBus* memory = nullptr;
   VcpuEvents* events = nullptr;
-  // Runs first on the vCPU's own thread, such as to confine it; may be empty.
-  std::function<void()> on_thread_start;
 };
 
 // Its methods may be called by any thread but the vCPU's own.

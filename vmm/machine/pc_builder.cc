@@ -117,11 +117,9 @@ Status PcMachine::CreateVcpus() {
     RETURN_IF_ERROR(vcpu->SetCpuid(x86::CpuidOfCpu(cpuid, id)));
     RETURN_IF_ERROR(vcpu->SetMsrs(x86::FirmwareMsrs()));
     RETURN_IF_ERROR(vcpu->SaveInitialState());
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<kvm::VcpuThread> thread,
-        kvm::VcpuThread::Start(
-            std::move(vcpu),
-            {.ports = &ports_, .memory = &mmio_, .events = this, .on_thread_start = {}}));
+    ASSIGN_OR_RETURN(std::unique_ptr<kvm::VcpuThread> thread,
+                     kvm::VcpuThread::Start(std::move(vcpu),
+                                            {.ports = &ports_, .memory = &mmio_, .events = this}));
     vcpus_.push_back(std::move(thread));
   }
   return {};

@@ -119,7 +119,7 @@ x86::BootState TestMachine::LoadGuest() {
 
 void TestMachine::Start() {
   for (auto& vcpu : prepared_) {
-    auto thread = VcpuThread::Start(std::move(vcpu), {&ports_, &memory_bus_, this, {}});
+    auto thread = VcpuThread::Start(std::move(vcpu), {&ports_, &memory_bus_, this});
     CHECK(thread.has_value());
     vcpus_.push_back(std::move(*thread));
   }
