@@ -67,7 +67,8 @@ def parse_arguments():
                       help="where the disk's file is; not on tmpfs (/var/tmp)")
     verb = verbs.add_parser("net", parents=[load], help="virtio-net beside QEMU, here; needs root")
     verb.add_argument("--case", action="append", choices=list(net_load.CASES), help="only this one")
-    verb.add_argument("--only", choices=list(net_load.NAMES), help="only this one")
+    verb.add_argument("--only", action="append", choices=list(net_load.NAMES),
+                      help="only this one")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()

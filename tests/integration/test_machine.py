@@ -110,15 +110,20 @@ def test_all_cpus_start(cpus):
     assert "FAIL" not in result.stdout and "expected" not in result.stdout
 
 
+MACHINES = {"mmio": ["--profile", "micro", "--acpi", "off"], "pci": ["--profile", "server"]}
+
+
 @pytest.mark.parametrize("wait", ["poll", "interrupt"])
 @pytest.mark.parametrize("pattern", ["randread", "write"])
-def test_disk_under_load_answers_all_without_error(tmp_path, pattern, wait):
+@pytest.mark.parametrize("transport", MACHINES)
+def test_disk_under_load_answers_all_without_error(tmp_path, transport, pattern, wait):
     (tmp_path / "disk").write_bytes(bytes(4 << 20))
-    result = run("bench", f"rw={pattern} wait={wait} qd=32 ms=50 warm=0 settle=0 end=reset",
-                 "--acpi", "off", "--on-reboot", "exit", "--memory", "64M",
+    words = f"rw={pattern} transport={transport} wait={wait} qd=32 ms=50 warm=0 settle=0 end=reset"
+    result = run("bench", words, *MACHINES[transport], "--on-reboot", "exit", "--memory", "64M",
                  "--disk", f"path={tmp_path / 'disk'}", "--timeout", f"{DEADLINE}s")
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
+    assert found["transport"] == transport
     assert found["ops"] >= 32 and found["errors"] == 0
     assert (found["interrupts"] > 0) == (wait == "interrupt")
 

@@ -50,13 +50,24 @@ def cpu_of(pid):
     """(all, vCPU threads): nanoseconds that the process's family has run. The clocks of processes know
     of threads that have ended, and count io_uring's kernel threads."""
     total = vcpu = 0
-    for member in family(pid):
+    members = family(pid)
+    for member in members:
         total += time.clock_gettime_ns(~member << 3 | 2)  # CPUCLOCK_SCHED of a process
         for task in tasks(member):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if VCPU.fullmatch((task / "comm").read_text(encoding="utf-8").strip()):
                     vcpu += int((task / "schedstat").read_text(encoding="ascii").split()[0])
-    return total, vcpu
+    return total + sum(map(vhost_cpu, members)), vcpu
+
+
+def vhost_cpu(pid):
+    """Nanoseconds of the kernel thread that moves the process's frames; since Linux 6.4 it is a thread
+    of the process itself."""
+    for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if comm.read_text(encoding="utf-8").strip() == f"vhost-{pid}":
+                return time.clock_gettime_ns(~int(comm.parent.name) << 3 | 2)
+    return 0
 
 
 def run(argv, during=None):

@@ -36,12 +36,12 @@ def qemu_disk(machine, path, aio):
             "-device", f"{_device(machine, 'blk')},drive=disk,iothread=worker"]
 
 
-def gemel_tap(name):
-    return ["--net", f"tap={name},vhost=off"]
+def gemel_tap(name, vhost):
+    return ["--net", f"tap={name},vhost={vhost}"]
 
 
-def qemu_tap(machine, name):
-    return ["-netdev", f"tap,id=net,ifname={name},script=no,downscript=no,vhost=off",
+def qemu_tap(machine, name, vhost):
+    return ["-netdev", f"tap,id=net,ifname={name},script=no,downscript=no,vhost={vhost}",
             "-device", f"{_device(machine, 'net')},netdev=net"]
 
 

@@ -26,7 +26,9 @@ CASES = {
     "pci-tx": ("pci", "tx", 1514, 0, "poll"),
     "pci-rx": ("pci", "rx", 1514, 200_000, "poll"),
 }
-NAMES = {"gemel": "Gemel", "qemu": "QEMU, vhost=off", "raw": "writes to the tap alone"}
+# Of Gemel and QEMU, with vhost off and, where the host has it, on.
+NAMES = {"gemel": "Gemel, vhost=off", "qemu": "QEMU, vhost=off", "gemel-vhost": "Gemel, vhost=on",
+         "qemu-vhost": "QEMU, vhost=on", "raw": "writes to the tap alone"}
 TITLES = {"tx": "guest sends as fast as it can", "rx": "guest receives {rate} frames a second"}
 
 
@@ -40,7 +42,7 @@ def measure(program, guest, frames, options):
             commands = commands or list(argvs.values())
             runners = {vmm: functools.partial(_run, vmm, CASES[name], inside, [*before, *argv],
                                               frames, options.ms)
-                       for vmm, argv in argvs.items() if options.only in (None, vmm)}
+                       for vmm, argv in argvs.items() if not options.only or vmm in options.only}
             results[name] = turns.in_turn(name, runners, options.runs)
     return _report(results, commands, turns.conditions(options.runs, options.ms, before))
 
@@ -71,9 +73,13 @@ def _commands(program, guest, frames, case, ms):
     # While frames come there is no moment of quiet.
     settle = " settle=0" if direction == "rx" else ""
     words = f"device=net rw={direction} bs={size} qd={DEPTH} wait={wait} ms={ms}{settle}"
-    found = {"gemel": vmm_commands.gemel(machine, program, guest, words,
-                                         *vmm_commands.gemel_tap(TAP)),
-             "qemu": vmm_commands.qemu(machine, guest, words, *vmm_commands.qemu_tap(machine, TAP))}
+    found = {}
+    for suffix, vhost in (("", "off"), ("-vhost", "on")):
+        if vhost == "off" or os.path.exists("/dev/vhost-net"):
+            found[f"gemel{suffix}"] = vmm_commands.gemel(machine, program, guest, words,
+                                                         *vmm_commands.gemel_tap(TAP, vhost))
+            found[f"qemu{suffix}"] = vmm_commands.qemu(machine, guest, words,
+                                                       *vmm_commands.qemu_tap(machine, TAP, vhost))
     if direction == "tx" and wait == "poll" and machine == "mmio":
         found["raw"] = [frames, "write", TAP, size, 0, ms]
     return found
