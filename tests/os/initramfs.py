@@ -8,13 +8,16 @@ BUSYBOX = pathlib.Path("/bin/busybox")
 FOLDERS = ("bin", "dev", "modules", "proc", "sys")
 
 
-def build(modules):
-    """The archive's bytes; `modules` is a folder of kernel modules that /init may load."""
+def build(modules, init=HERE / "guest-init", tools=()):
+    """The archive's bytes; `modules` is a folder of kernel modules that /init may load, `tools` are static
+    programs for /bin."""
     archive = bytearray()
     for folder in FOLDERS:
         _add(archive, folder, stat.S_IFDIR | 0o755, b"")
-    _add(archive, "init", stat.S_IFREG | 0o755, (HERE / "guest-init").read_bytes())
+    _add(archive, "init", stat.S_IFREG | 0o755, init.read_bytes())
     _add(archive, "bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
+    for tool in tools:
+        _add(archive, f"bin/{tool.name}", stat.S_IFREG | 0o755, tool.read_bytes())
     for module in sorted(pathlib.Path(modules).iterdir()):
         _add(archive, f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes())
     _add(archive, "TRAILER!!!", 0, b"")
