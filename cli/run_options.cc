@@ -20,7 +20,7 @@ constexpr char kDescription[] =
 Boots a virtual machine in the foreground, its serial console on this terminal.
 Ctrl-] ? shows the keys; SIGTERM is the power button, a second one turns it off.
 Ends with 0 when the guest powers off, 1 when it or the VMM fails, 2 on wrong input,
-124 after --timeout.
+3 when the guest's kernel says that it panicked, 124 after --timeout.
 )";
 
 // As typed.
