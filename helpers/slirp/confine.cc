@@ -136,22 +136,24 @@ scmp_arg_cmp Masked(unsigned argument, std::uint64_t mask, std::uint64_t value) 
 // Sockets of the Internet, which libslirp connects for the guest. What listens does so already:
 // neither bind nor listen is in the list, nor any other family.
 void AllowSockets(Filter& filter) {
-  for (const std::uint64_t family : {AF_INET, AF_INET6}) {
+  for (const std::uint64_t family : std::to_array<std::uint64_t>({AF_INET, AF_INET6})) {
     for (const std::uint64_t type : {SOCK_STREAM, SOCK_DGRAM})
       filter.AllowIf(SCMP_SYS(socket), {Equal(0, family), Masked(1, kSocketTypes, type)});
     // What libslirp tries where a ping's socket needs a group that we are not in.
     filter.RefuseIf(SCMP_SYS(socket), {Equal(0, family), Masked(1, kSocketTypes, SOCK_RAW)});
   }
   // if_nametoindex of a name server with a zone ("fe80::1%eth0") tries families until one works.
-  for (const std::uint64_t family : {AF_UNIX, AF_NETLINK, AF_PACKET})
+  for (const std::uint64_t family : std::to_array<std::uint64_t>({AF_UNIX, AF_NETLINK, AF_PACKET}))
     filter.RefuseIf(SCMP_SYS(socket), {Equal(0, family)});
   filter.Allow({SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(recvfrom),
                 SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(shutdown),
                 SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),
                 SCMP_SYS(setsockopt)});
-  for (const std::uint64_t request : {FIONREAD, FIONBIO, SIOCGIFINDEX})
+  for (const std::uint64_t request :
+       std::to_array<std::uint64_t>({FIONREAD, FIONBIO, SIOCGIFINDEX}))
     filter.AllowIf(SCMP_SYS(ioctl), {Equal(1, request)});
-  for (const std::uint64_t command : {F_GETFL, F_SETFL, F_GETFD, F_SETFD})
+  for (const std::uint64_t command :
+       std::to_array<std::uint64_t>({F_GETFL, F_SETFL, F_GETFD, F_SETFD}))
     filter.AllowIf(SCMP_SYS(fcntl), {Equal(1, command)});
 }
 
