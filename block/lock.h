@@ -13,6 +13,6 @@ namespace gemel::block {
 // writes first. kFailedPrecondition "in use by another process (a VM?)" if it is taken. The caller
 // adds the path.
 Status LockImage(int fd, bool read_only,
-                 std::chrono::milliseconds patience = std::chrono::seconds(1));
+                 std::chrono::milliseconds patience = std::chrono::seconds(3));
 
 }  // namespace gemel::block

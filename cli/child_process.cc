@@ -99,6 +99,7 @@ Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<st
   settings.SetFds(fds);
   settings.SetSignals();
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_t pid = -1;

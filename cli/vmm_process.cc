@@ -83,6 +83,7 @@ Result<pid_t> Start(const std::string& path, std::vector<std::string> words, con
   settings.SetFds(fds);
   settings.SetSignals();
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_t pid = -1;

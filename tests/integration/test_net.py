@@ -189,7 +189,7 @@ def test_two_machines_on_a_socket(namespace, tmp_path):
     while not (tmp_path / "wire").exists():
         assert time.monotonic() < deadline and receiver.poll() is None, receiver.communicate()
         time.sleep(0.05)
-    with start(namespace, "rw=tx bs=600 qd=64 ms=4000 wait=interrupt", net) as sender:
+    with start(namespace, "rw=tx bs=600 qd=64 ms=60000 wait=interrupt", net) as sender:
         found = finish(receiver)
         sender.kill()
     assert found["ops"] > 100

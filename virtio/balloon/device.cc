@@ -29,7 +29,7 @@ std::uint32_t PagesOf(std::uint64_t bytes) {
 
 class BalloonDevice final : public VirtioDevice, public BalloonControl, public Worker::Client {
  public:
-  static Result<Balloon> Create(BalloonOptions options);
+  static Result<Balloon> Create(const BalloonOptions& options);
 
   DeviceType type() const override { return DeviceType::kBalloon; }
   std::uint64_t features() const override { return features_; }
@@ -82,7 +82,7 @@ class BalloonDevice final : public VirtioDevice, public BalloonControl, public W
   std::unique_ptr<Worker> worker_;  // last: calls us until it is joined
 };
 
-Result<Balloon> BalloonDevice::Create(BalloonOptions options) {
+Result<Balloon> BalloonDevice::Create(const BalloonOptions& options) {
   std::unique_ptr<BalloonDevice> device(new BalloonDevice(options));
   ASSIGN_OR_RETURN(device->worker_, Worker::Create(device->name_, device.get()));
   BalloonControl* const control = device.get();
@@ -248,8 +248,8 @@ void BalloonDevice::AskForStatistics() {
 
 }  // namespace
 
-Result<Balloon> CreateBalloon(BalloonOptions options) {
-  return BalloonDevice::Create(std::move(options));
+Result<Balloon> CreateBalloon(const BalloonOptions& options) {
+  return BalloonDevice::Create(options);
 }
 
 }  // namespace gemel::virtio

@@ -47,6 +47,6 @@ struct Balloon {
   BalloonControl* control = nullptr;  // lives as long as the device
 };
 
-Result<Balloon> CreateBalloon(BalloonOptions options);
+Result<Balloon> CreateBalloon(const BalloonOptions& options);
 
 }  // namespace gemel::virtio

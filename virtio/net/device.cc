@@ -182,8 +182,11 @@ std::vector<Activation> Net::Split(Activation activation) const {
   for (ActiveQueue& queue : activation.queues) {
     const std::size_t pair = queue.index / 2;
     const bool control = queue.index == 2 * used && (activation.features & kNetFeatureCtrlVq) != 0;
-    if (control) parts[0].queues.push_back(std::move(queue));
-    if (!control && pair < used) parts[pair].queues.push_back(std::move(queue));
+    if (control) {
+      parts[0].queues.push_back(std::move(queue));
+    } else if (pair < used) {
+      parts[pair].queues.push_back(std::move(queue));
+    }
   }
   return parts;
 }

@@ -18,6 +18,7 @@ VsockGreeting ParseVsockGreeting(std::string_view text) {
   std::string_view number = text.substr(kVerb.size(), end - kVerb.size());
   if (number.ends_with('\r')) number.remove_suffix(1);
   const char* const last = number.data() + number.size();
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): `last` is its end
   const auto [at, error] = std::from_chars(number.data(), last, greeting.port);
   if (error == std::errc() && at == last) greeting.state = State::kGood;
   return greeting;

@@ -49,6 +49,7 @@ std::vector<sock_filter> Compile(ThreadRole role) {
   for (const Rule& rule : Policy()) {
     if (!Has(rule.roles, role)) continue;
     std::vector<scmp_arg_cmp> where;
+    where.reserve(rule.where.size());
     for (const Compare& compare : rule.where)
       where.push_back({compare.argument, SCMP_CMP_MASKED_EQ, compare.mask, compare.value});
     const int result = seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule.syscall,
