@@ -66,7 +66,8 @@ TEST(VsockCredit, CountersThatWrap_StillCount) {
   VsockCredit credit(100);
   for (int i = 0; i < 3; ++i) {
     credit.OnSent(0x6000'0000);
-    credit.OnHeader({.buffer_size = 10, .forwarded_count = 0x6000'0000u * (i + 1u)});
+    credit.OnHeader(
+        {.buffer_size = 10, .forwarded_count = 0x6000'0000u * (static_cast<unsigned>(i) + 1u)});
   }
   credit.OnSent(4);
   EXPECT_EQ(credit.room_in_guest(), 6u);
