@@ -69,6 +69,11 @@ def test_missing_command_is_127(host):
     assert host.run(["/no/such/command"]).returncode == 127
 
 
+def test_command_never_runs_on_the_spare_processor_where_qemu_loses_interrupts(host):
+    allowed = host.run(["/bin/grep", "Cpus_allowed_list", "/proc/self/status"]).stdout.split()[1]
+    assert allowed == b"1"
+
+
 def test_output_and_errors_stay_apart(host):
     done = host.run(["sh", "-c", "echo out; echo err >&2"])
     assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
