@@ -10,8 +10,8 @@
 namespace gemel::block {
 
 Result<std::unique_ptr<BlockBackend>> OpenRaw(RawOptions options) {
-  ASSIGN_OR_RETURN(RawFile file,
-                   ProbeRawFile(std::move(options.fd), options.read_only, options.direct));
+  ASSIGN_OR_RETURN(RawFile file, ProbeRawFile(std::move(options.fd), options.read_only,
+                                              options.direct, options.device_discard));
   if (options.engine != Engine::kSync) {
     auto backend = CreateUringEngine(std::move(file), options.depth);
     if (backend || options.engine == Engine::kIoUring) return backend;

@@ -25,7 +25,8 @@ struct RawOptions {
   bool read_only = false;
   bool direct = false;  // O_DIRECT; logical_block_size may then be more than 512
   Engine engine = Engine::kAuto;
-  std::uint32_t depth = 128;  // requests in flight
+  std::uint32_t depth = 128;         // requests in flight
+  std::uint32_t device_discard = 0;  // of a block device: its DeviceDiscard()
 };
 
 // kInvalidArgument, naming the value, for what ProbeRawFile refuses.

@@ -5,7 +5,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,18 +73,7 @@ Status ProbeDirect(RawFile& file) {
   return {};
 }
 
-// The number in a queue attribute of a block device or of the disk that a partition lies on; 0 if
-// there is none or /sys cannot be seen.
-std::uint32_t QueueAttribute(dev_t device, const char* name) {
-  const std::string base = fmt::format("/sys/dev/block/{}:{}/", major(device), minor(device));
-  for (const char* queue : {"queue/", "../queue/"}) {
-    const Result<std::string> text = ReadTextFile(base + queue + name, 64);
-    if (text) return static_cast<std::uint32_t>(std::strtoul(text->c_str(), nullptr, 10));
-  }
-  return 0;
-}
-
-Status ProbeDevice(RawFile& file, dev_t device) {
+Status ProbeDevice(RawFile& file, std::uint32_t discard_granularity) {
   int logical = 0;
   unsigned physical = 0;
   unsigned optimal = 0;
@@ -96,9 +84,7 @@ Status ProbeDevice(RawFile& file, dev_t device) {
   file.topology.logical_block_size = static_cast<std::uint32_t>(logical);
   file.topology.physical_block_size = physical;
   file.topology.optimal_io_size = optimal;
-  // A device without discard has discard_max_bytes 0, whatever its granularity says.
-  if (!file.read_only && QueueAttribute(device, "discard_max_bytes") != 0)
-    file.topology.discard_granularity = QueueAttribute(device, "discard_granularity");
+  if (!file.read_only) file.topology.discard_granularity = discard_granularity;
   return {};
 }
 
@@ -141,7 +127,8 @@ Status CheckBlockSizes(BlockTopology& topology) {
 
 }  // namespace
 
-Result<RawFile> ProbeRawFile(UniqueFd fd, bool read_only, bool direct) {
+Result<RawFile> ProbeRawFile(UniqueFd fd, bool read_only, bool direct,
+                             std::uint32_t device_discard) {
   RawFile file;
   file.fd = std::move(fd);
   file.read_only = read_only;
@@ -150,7 +137,7 @@ Result<RawFile> ProbeRawFile(UniqueFd fd, bool read_only, bool direct) {
   ASSIGN_OR_RETURN(file.size, FileSize(file.fd.get()));
   ASSIGN_OR_RETURN(file.direct, SetFlags(file.fd.get(), read_only, direct));
   if (S_ISBLK(info.st_mode)) {
-    RETURN_IF_ERROR(ProbeDevice(file, info.st_rdev));
+    RETURN_IF_ERROR(ProbeDevice(file, device_discard));
   } else {
     ProbeRegular(file, info.st_blksize);
   }

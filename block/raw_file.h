@@ -27,6 +27,8 @@ struct RawFile {
 // O_APPEND and O_NONBLOCK are cleared, since they change what a write at an offset means.
 // kInvalidArgument, naming the value and what to do: not a file or block device; opened read-only
 // but to be written; a size of 0 or not a multiple of the logical block size; no O_DIRECT there.
-Result<RawFile> ProbeRawFile(UniqueFd fd, bool read_only, bool direct);
+// `device_discard` is DeviceDiscard() of it; of a regular file nobody asks.
+Result<RawFile> ProbeRawFile(UniqueFd fd, bool read_only, bool direct,
+                             std::uint32_t device_discard = 0);
 
 }  // namespace gemel::block

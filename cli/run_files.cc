@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "block/device_discard.h"
 #include "block/lock.h"
 #include "cli/report.h"
 #include "cli/run_networks.h"
@@ -238,6 +239,8 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   ASSIGN_OR_RETURN(files.request.initrd, OpenBootFile("initrd", config.boot.initrd));
   for (const DiskConfig& disk : config.disks) {
     ASSIGN_OR_RETURN(UniqueFd fd, OpenDisk(disk));
+    files.request.config.disks[files.request.disks.size()].device_discard =
+        block::DeviceDiscard(fd.get());
     files.request.disks.push_back(std::move(fd));
   }
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());

@@ -39,3 +39,15 @@ def test_read_only_disk_refuses_and_is_unchanged(run):
     assert ended.says("ro=1"), ended
     assert ended.says("write=refused"), ended
     assert run.in_host("md5sum", disk) == before
+
+
+def test_block_device_gives_back_what_the_guest_discards(run):
+    disk = run.new_disk()
+    run.in_host("dd", "if=/dev/urandom", f"of={disk}", "bs=1M", "count=8", "conv=notrunc,fsync")
+    run.in_host("modprobe", "loop")
+    device = run.in_host("losetup", "--find", "--show", disk).strip()
+    ended = run.tiny("discard", "--disk", f"path={device}")
+    run.in_host("losetup", "--detach", device)
+    assert ended.status == 0, ended
+    assert ended.says("discarded"), ended
+    assert int(run.in_host("stat", "--format=%b", disk)) < 100, ended

@@ -49,6 +49,8 @@ struct DiskConfig {
       serial;  // at most 20 bytes of printable ASCII (virtio 1.2, 5.2.6.1: GET_ID); empty: none
   bool direct = false;  // O_DIRECT
   IoEngine engine = IoEngine::kAuto;
+  // Not a user's word: what whoever opened a block device learnt of it (block/device_discard.h).
+  std::uint32_t device_discard = 0;
   bool operator==(const DiskConfig&) const = default;
 };
 

@@ -21,6 +21,7 @@ Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   disk.serial = in.serial();
   disk.direct = in.direct();
   ASSIGN_OR_RETURN(disk.engine, EnumFromProto(in.engine(), IoEngine::kSync, "disk: engine"));
+  disk.device_discard = in.device_discard();
   return disk;
 }
 
@@ -138,6 +139,7 @@ void MachineToProto(const MachineConfig& config, internal::Machine* out) {
     d->set_serial(disk.serial);
     d->set_direct(disk.direct);
     d->set_engine(EnumToProto<internal::IoEngine>(disk.engine));
+    d->set_device_discard(disk.device_discard);
   }
   for (const NetConfig& net : config.nets) NetToProto(net, out->add_nets());
   out->set_rng(config.rng);

@@ -19,6 +19,7 @@ Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueF
   options.fd = std::move(fd);
   options.read_only = disk.readonly;
   options.direct = disk.direct;
+  options.device_discard = disk.device_discard;
   options.engine = disk.engine == IoEngine::kSync      ? block::Engine::kSync
                    : disk.engine == IoEngine::kIoUring ? block::Engine::kIoUring
                                                        : block::Engine::kAuto;

@@ -20,7 +20,7 @@ MachineConfig FullConfig() {
   config.memory = {768ull << 20, true, true};
   config.boot = {"/k\xffzz", "/initrd", "console=ttyS0 \xfe"};
   config.acpi = false;
-  config.disks = {{"/x\xff,b", true, "SER 1", true, IoEngine::kIoUring},
+  config.disks = {{"/x\xff,b", true, "SER 1", true, IoEngine::kIoUring, 4096},
                   {"/c", false, "", false, IoEngine::kSync}};
   NetConfig tap;
   tap.kind = NetConfig::Kind::kTap;
