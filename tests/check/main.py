@@ -179,7 +179,7 @@ def tsan(log, options):
 
 
 def fuzzers(log, options):
-    outcome = fuzz.run_all(900 if options.mode == LONG else 10, log.parent)
+    outcome = fuzz.run_all(300 if options.mode == LONG else 10, log.parent)
     if not outcome.cases:
         outcome.add("fuzz", results.SKIPPED, "tests/fuzz has no target yet")
     return outcome
