@@ -45,6 +45,12 @@ class FakeNetBackend : public net::NetBackend {
     closed_ = true;
     event_.Signal();
   }
+  // Whether somebody is at the other end, from now on.
+  void SetConnected(bool connected) {
+    const std::lock_guard lock(mutex_);
+    connected_ = connected;
+    event_.Signal();
+  }
   // Forgets what was not received, and what was sent. REQUIRES: the device rests.
   void Clear() {
     const std::lock_guard lock(mutex_);
@@ -107,7 +113,7 @@ class FakeNetBackend : public net::NetBackend {
   }
   bool connected() const override {
     const std::lock_guard lock(mutex_);
-    return !closed_;
+    return connected_ && !closed_;
   }
   std::expected<std::size_t, net::NetError> Receive(std::span<const iovec> into) override {
     const std::lock_guard lock(mutex_);
@@ -167,7 +173,7 @@ class FakeNetBackend : public net::NetBackend {
   std::vector<Frame> sent_;
   std::size_t room_ = SIZE_MAX;
   net::Offloads receive_offloads_ = 0;
-  bool active_ = true, link_ = true, closed_ = false;
+  bool active_ = true, link_ = true, closed_ = false, connected_ = true;
 };
 
 }  // namespace gemel::testing

@@ -182,7 +182,6 @@ def test_a_limit_holds(namespace):
     assert 20 < found["ops"] <= 700
 
 
-@pytest.mark.skip(reason="DEFECT, open (docs/STATUS.md): the receiver does not end")
 def test_two_machines_on_a_socket(namespace, tmp_path):
     net = f"socket={tmp_path}/wire"
     receiver = start(namespace, "rw=rx bs=600 qd=64 ms=500 warm=1500 wait=interrupt", net)

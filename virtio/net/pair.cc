@@ -49,7 +49,8 @@ NetPair::NetPair(Options options)
       owner_(options.owner),
       backend_(std::move(options.backend)),
       receiver_(backend_.get(), &counters_, options.rx_limit, options.clock),
-      transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock) {}
+      transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock),
+      connected_(backend_->connected()) {}
 
 Status NetPair::CreateTimers() {
   if (receiver_.limited()) {
@@ -151,9 +152,13 @@ void NetPair::OnBackend(std::uint32_t events) {
   RunReceiver();
   // An end that hangs up is told of whatever is asked for; only receiving finds out whether it is over.
   if (watched_ && (events & (EPOLLHUP | EPOLLERR)) != 0 &&
-      (!active_ || rx_state_ != NetReceiver::State::kWaiting) &&
-      receiver_.Discard() == NetReceiver::State::kClosed)
-    Close();
+      (!active_ || rx_state_ != NetReceiver::State::kWaiting)) {
+    if (receiver_.Discard() == NetReceiver::State::kClosed) {
+      Close();
+    } else {
+      CheckConnection();
+    }
+  }
   if (tx_state_ == NetTransmitter::State::kBlocked) RunTransmitter();
 }
 

@@ -96,7 +96,7 @@ class NetPair : public Worker::Client {
   ActiveQueue* tx_queue_ = nullptr;
   bool active_ = false;   // started, and among the pairs that the driver uses
   bool watched_ = false;  // the backend's descriptor is in the loop
-  bool connected_ = true;
+  bool connected_;        // as the owner was last told; it began with what the backend said
   std::uint32_t interest_ = 0;
   NetReceiver::State rx_state_ = NetReceiver::State::kWaiting;
   NetTransmitter::State tx_state_ = NetTransmitter::State::kWaiting;

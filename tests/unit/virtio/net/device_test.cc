@@ -67,13 +67,15 @@ class NetTest : public ::testing::Test {
   ~NetTest() override {
     if (started_) Reset();
   }
-  void Make(std::size_t pairs = 1, net::Offloads offloads = FakeNetBackend::kAll) {
+  void Make(std::size_t pairs = 1, net::Offloads offloads = FakeNetBackend::kAll,
+            bool connected = true) {
     NetOptions options;
     options.name = "net0";
     options.mac = kMac;
     options.mtu = 9000;
     for (std::size_t i = 0; i < pairs; ++i) {
       auto backend = std::make_unique<FakeNetBackend>(offloads);
+      backend->SetConnected(connected);
       backends_.push_back(backend.get());
       options.backends.push_back(std::move(backend));
     }
@@ -431,6 +433,19 @@ TEST_F(NetTest, OtherEndGone_TakesTheLinkDownOnce) {
   ASSERT_TRUE(config_interrupt_.WaitFor(1));
   EXPECT_EQ(Config().status, 0);
   Reset();
+}
+// Before the first look at the backend: two machines on a socket, the second one quick.
+TEST_F(NetTest, OtherEndThatCameBeforeTheDriver_HasALink) {
+  Make(1, FakeNetBackend::kAll, false);
+  EXPECT_EQ(Config().status, 0);
+  backend().SetConnected(true);
+  Start();
+  ASSERT_TRUE(config_interrupt_.WaitFor(1));
+  EXPECT_EQ(Config().status, kNetStatusLinkUp);
+  EXPECT_EQ(Control("\0\0\1"s), NetControlAck::kOk);  // the thread has seen the link by now
+  Offer(2048);
+  backend().Push(Frame(60));
+  EXPECT_EQ(rx().AwaitUsed().length, 72u);
 }
 TEST_F(NetTest, Filter_ReceivesWhatTheDriverAskedFor) {
   Start();
