@@ -68,4 +68,31 @@ Result<std::string> ReadTextFile(const std::string& path, std::size_t limit) {
   }
 }
 
+Status ReplaceFile(const std::string& path, std::string_view text, mode_t mode) {
+  const std::string temporary = path + ".new";
+  if (unlink(temporary.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, temporary);
+  ASSIGN_OR_RETURN(UniqueFd file, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
+  auto written = WriteAll(file.get(), std::as_bytes(std::span(text)));
+  if (written && fsync(file.get()) != 0) written = ErrnoError(errno, "fsync");
+  if (written && rename(temporary.c_str(), path.c_str()) != 0)
+    written = ErrnoError(errno, "rename");
+  if (!written) {
+    unlink(temporary.c_str());
+    return WithContext(std::move(written).error(), path);
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  ASSIGN_OR_RETURN(UniqueFd directory, OpenFile(folder, O_RDONLY | O_DIRECTORY));
+  if (fsync(directory.get()) != 0) return ErrnoError(errno, folder);
+  return {};
+}
+
+FileStamp StampOf(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0) return {};
+  return {info.st_dev, info.st_ino,
+          static_cast<std::int64_t>(info.st_ctim.tv_sec) * 1'000'000'000 + info.st_ctim.tv_nsec,
+          info.st_size};
+}
+
 }  // namespace gemel

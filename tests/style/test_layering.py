@@ -46,7 +46,9 @@ ALLOWED = {
     "vmm/process": ("vmm/machine", "vmm/control", "vmm/sandbox"),
     # gemel-jail is so small that it has nothing of ours beside itself.
     "jail": (),
-    "grpc": ("vmm/config", "cluster", "vmm/control", "proto"),
+    # Who may do what: rules and files; gRPC itself only in server_credentials and call_identity.
+    "grpc/access": ("vmm/config",),
+    "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
     # gemel opens and locks disks for the VM process, as the daemon will.

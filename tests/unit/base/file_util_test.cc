@@ -38,5 +38,23 @@ TEST(FileUtilTest, FileSize_OfAPipe_IsRefused) {
   EXPECT_EQ(FileSize(reader.get()).error().code, Code::kInvalidArgument);
 }
 
+TEST(FileUtilTest, ReplaceFile_Twice_LeavesTheSecondTextAndAnotherStamp) {
+  const std::string path = testing::TempDir() + "replace_file";
+  ASSERT_TRUE(ReplaceFile(path, "one").has_value());
+  const FileStamp first = StampOf(path);
+  ASSERT_TRUE(ReplaceFile(path, "two").has_value());
+  EXPECT_EQ(ReadTextFile(path).value(), "two");
+  EXPECT_NE(StampOf(path), first);
+  EXPECT_EQ(access((path + ".new").c_str(), F_OK), -1);
+}
+
+TEST(FileUtilTest, ReplaceFile_NoSuchFolder_NamesThePath) {
+  const auto status = ReplaceFile("/no/such/folder/file", "text");
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().code, Code::kNotFound);
+}
+
+TEST(FileUtilTest, StampOf_MissingFile_SaysSo) { EXPECT_EQ(StampOf("/no/such").size, -1); }
+
 }  // namespace
 }  // namespace gemel
