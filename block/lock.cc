@@ -3,9 +3,18 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <string>
 #include <thread>
 
 namespace gemel::block {
+
+Result<UniqueFd> TakeImageLock(int fd, bool read_only) {
+  const std::string same = fmt::format("/proc/self/fd/{}", fd);  // whatever has its name by now
+  UniqueFd lock(open(same.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY));
+  if (!lock) return ErrnoError(errno, "cannot be locked");
+  RETURN_IF_ERROR(LockImage(lock.get(), read_only));
+  return lock;
+}
 
 Status LockImage(int fd, bool read_only, std::chrono::milliseconds patience) {
   struct flock whole{};  // from 0, length 0: to the end, wherever it moves

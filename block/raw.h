@@ -21,7 +21,8 @@ enum class Engine : std::uint8_t {
 };
 
 struct RawOptions {
-  UniqueFd fd;  // open for reading, and writing unless read_only; LockImage is the opener's to call
+  // Open for reading, and writing unless read_only; TakeImageLock is the opener's to call.
+  UniqueFd fd;
   bool read_only = false;
   bool direct = false;  // O_DIRECT; logical_block_size may then be more than 512
   Engine engine = Engine::kAuto;

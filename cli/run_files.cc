@@ -69,9 +69,19 @@ Result<UniqueFd> OpenDisk(const DiskConfig& disk) {
   const int flags = (disk.readonly ? O_RDONLY : O_RDWR) | (disk.direct ? O_DIRECT : 0);
   UniqueFd fd(open(disk.path.c_str(), flags | O_CLOEXEC | O_NOCTTY));
   if (!fd) return DiskProblem(disk, errno);
-  const Status locked = block::LockImage(fd.get(), disk.readonly);
-  if (!locked) return WithContext(locked.error(), "disk: " + disk.path);
   return fd;
+}
+
+Status OpenDisks(RunFiles& files) {
+  for (DiskConfig& disk : files.request.config.disks) {
+    ASSIGN_OR_RETURN(UniqueFd fd, OpenDisk(disk));
+    auto lock = block::TakeImageLock(fd.get(), disk.readonly);
+    if (!lock) return WithContext(lock.error(), "disk: " + disk.path);
+    disk.device_discard = block::DeviceDiscard(fd.get());
+    files.request.disks.push_back(std::move(fd));
+    files.request.locks.push_back(*std::move(lock));
+  }
+  return {};
 }
 
 Result<UniqueFd> OpenKvm() {
@@ -237,12 +247,7 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
   files.request.config = config;
   ASSIGN_OR_RETURN(files.request.kernel, OpenBootFile("kernel", config.boot.kernel));
   ASSIGN_OR_RETURN(files.request.initrd, OpenBootFile("initrd", config.boot.initrd));
-  for (const DiskConfig& disk : config.disks) {
-    ASSIGN_OR_RETURN(UniqueFd fd, OpenDisk(disk));
-    files.request.config.disks[files.request.disks.size()].device_discard =
-        block::DeviceDiscard(fd.get());
-    files.request.disks.push_back(std::move(fd));
-  }
+  RETURN_IF_ERROR(OpenDisks(files));
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
   RETURN_IF_ERROR(OpenConsole(config, files));

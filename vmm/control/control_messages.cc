@@ -71,6 +71,8 @@ Status CheckFds(const ConfigureRequest& request) {
   RETURN_IF_ERROR(RequirePresence(request.kernel, true, "kernel"));
   RETURN_IF_ERROR(RequirePresence(request.initrd, !request.config.boot.initrd.empty(), "initrd"));
   for (const UniqueFd& disk : request.disks) RETURN_IF_ERROR(RequirePresence(disk, true, "disk"));
+  for (const UniqueFd& lock : request.locks)
+    RETURN_IF_ERROR(RequirePresence(lock, true, "disk's lock"));
   const bool vsock = request.config.vsock.has_value();
   RETURN_IF_ERROR(RequirePresence(request.vsock_listener, vsock, "vsock"));
   RETURN_IF_ERROR(RequirePresence(request.vsock_dialer, vsock, "vsock dialer"));
@@ -117,6 +119,7 @@ void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdColle
   out->set_kernel_fd(fds.Add(std::move(request.kernel)));
   out->set_initrd_fd(fds.Add(std::move(request.initrd)));
   for (UniqueFd& disk : request.disks) out->add_disk_fds(fds.Add(std::move(disk)));
+  for (UniqueFd& lock : request.locks) out->add_lock_fds(fds.Add(std::move(lock)));
   for (NetFds& net : request.nets) EncodeNetFds(std::move(net), out->add_net_fds(), fds);
   out->set_vsock_listener_fd(fds.Add(std::move(request.vsock_listener)));
   out->set_vsock_dialer_fd(fds.Add(std::move(request.vsock_dialer)));
@@ -140,6 +143,13 @@ Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistri
   for (const std::uint32_t reference : in.disk_fds()) {
     ASSIGN_OR_RETURN(UniqueFd disk, fds.Take(reference, "disk"));
     request.disks.push_back(std::move(disk));
+  }
+  if (static_cast<std::size_t>(in.lock_fds_size()) > request.config.disks.size())
+    return InvalidArgument("control: {} disks with {} locks", request.config.disks.size(),
+                           in.lock_fds_size());
+  for (const std::uint32_t reference : in.lock_fds()) {
+    ASSIGN_OR_RETURN(UniqueFd lock, fds.Take(reference, "disk's lock"));
+    request.locks.push_back(std::move(lock));
   }
   if (static_cast<std::size_t>(in.net_fds_size()) != request.config.nets.size())
     return InvalidArgument("control: {} networks with descriptors of {}",

@@ -33,13 +33,13 @@ inline constexpr std::uint32_t kControlVersion = 1;
 
 // The machine and everything that it is built from. gemel-vmm opens nothing itself.
 struct ConfigureRequest {
-  MachineConfig config;  // its paths are for messages alone
-  UniqueFd kvm;          // /dev/kvm
-  UniqueFd kernel;       // readable, seekable
-  UniqueFd initrd;       // owned exactly if config.boot.initrd is not empty
-  std::vector<UniqueFd>
-      disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) and locked as it says
-  std::vector<NetFds> nets;  // one a config.nets
+  MachineConfig config;         // its paths are for messages alone
+  UniqueFd kvm;                 // /dev/kvm
+  UniqueFd kernel;              // readable, seekable
+  UniqueFd initrd;              // owned exactly if config.boot.initrd is not empty
+  std::vector<UniqueFd> disks;  // one a config.disks, opened (O_RDWR, O_DIRECT …) as it says
+  std::vector<UniqueFd> locks;  // what keeps them locked (block/lock.h), at most one a disk
+  std::vector<NetFds> nets;     // one a config.nets
   // Both owned exactly with a config.vsock: a listening SOCK_STREAM socket; one end of a
   // SOCK_SEQPACKET pair whose other end connects for us (virtio/vsock/dial.h).
   UniqueFd vsock_listener;

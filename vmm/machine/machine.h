@@ -31,7 +31,7 @@ struct MachineFds {
   UniqueFd kvm;                 // /dev/kvm
   UniqueFd kernel;              // readable, seekable; kept, because a reset loads it again
   UniqueFd initrd;              // or none
-  std::vector<UniqueFd> disks;  // one a config.disks, opened and locked as it says
+  std::vector<UniqueFd> disks;  // one a config.disks, opened as it says
   std::vector<NetFds> nets;     // one a config.nets
   UniqueFd vsock_listener;      // with a config.vsock: listening
   UniqueFd vsock_dialer;        // the same: virtio/vsock/dial.h

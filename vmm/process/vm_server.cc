@@ -164,6 +164,7 @@ Status VmServer::Configure(ConfigureRequest request) {
   SetLogName(request.config.name);
   SetLogLevel(request.log_level);
   config_ = request.config;
+  locks_ = std::move(request.locks);
   ASSIGN_OR_RETURN(machine_, Machine::Build(config_, TakeFds(request), loop_, this));
   return {};
 }

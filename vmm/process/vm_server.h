@@ -65,6 +65,7 @@ class VmServer : private MachineObserver {
   EventLoop* loop_;
   const Sandbox sandbox_;
   MachineConfig config_;
+  std::vector<UniqueFd> locks_;  // of the disks; they fall with the process
   std::unique_ptr<Machine> machine_;
   // A reset is replied to when it is done; until then nothing more is received, which keeps replies
   // in order.

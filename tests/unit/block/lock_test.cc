@@ -53,18 +53,28 @@ TEST(LockImageTest, LastDescriptorClosed_Unlocks) {
   EXPECT_TRUE(LockImage(file.get(), false));
 }
 
-// The kernel takes a ring down, and with it the last reference to the file, after its owner has
-// gone.
-TEST(LockImageTest, BackendWithARingJustGone_IsWaitedFor) {
+// Of a ring with a registered file the kernel lets go later.
+TEST(TakeImageLockTest, LockGoneBeforeTheRing_IsGone) {
   const UniqueFd file = ScratchFile(".", 4096);
   const UniqueFd other = Reopen(file, O_RDWR);
   RawOptions options;
   options.fd = Reopen(file, O_RDWR);
-  ASSERT_TRUE(LockImage(options.fd.get(), false));
+  auto lock = TakeImageLock(options.fd.get(), false);
+  ASSERT_TRUE(lock);
   auto backend = OpenRaw(std::move(options));
   ASSERT_TRUE(backend);
-  backend->reset();
-  EXPECT_TRUE(LockImage(other.get(), false, std::chrono::seconds(20)));
+  EXPECT_FALSE(LockImage(other.get(), false, kNow));
+  lock->Reset();
+  EXPECT_TRUE(LockImage(other.get(), false, kNow));
+}
+
+TEST(TakeImageLockTest, ReadersShare) {
+  const UniqueFd file = ScratchFile(".", 4096);
+  const UniqueFd one = Reopen(file, O_RDONLY), two = Reopen(file, O_RDONLY);
+  const auto first = TakeImageLock(one.get(), true);
+  const auto second = TakeImageLock(two.get(), true);
+  EXPECT_TRUE(first);
+  EXPECT_TRUE(second);
 }
 
 }  // namespace

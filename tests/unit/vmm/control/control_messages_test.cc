@@ -61,6 +61,8 @@ ConfigureRequest FullConfigure() {
   request.initrd = AnyFd();
   request.disks.push_back(AnyFd());
   request.disks.push_back(AnyFd());
+  request.locks.push_back(AnyFd());
+  request.locks.push_back(AnyFd());
   for (const NetConfig& net : request.config.nets) {
     NetFds& fds = request.nets.emplace_back();
     for (std::uint32_t i = 0; i < net.queues; ++i) fds.queues.push_back(AnyFd());
@@ -108,6 +110,7 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
   EXPECT_TRUE(configure->kvm && configure->kernel && configure->initrd && configure->serial_out);
   EXPECT_FALSE(configure->serial_in);
   EXPECT_EQ(configure->disks.size(), 2u);
+  EXPECT_EQ(configure->locks.size(), 2u);
   ASSERT_EQ(configure->nets.size(), 4u);
   EXPECT_EQ(configure->nets[0].queues.size(), 2u);
   EXPECT_EQ(configure->nets[0].vhost.size(), 2u);
@@ -191,6 +194,9 @@ TEST(ControlMessages, MissingDisk_Rejected) {
   ConfigureRequest request = FullConfigure();
   request.disks.pop_back();
   EXPECT_EQ(RejectionOf(std::move(request)), "control: 2 disks with 1 descriptors");
+  request = FullConfigure();
+  request.locks.push_back(AnyFd());
+  EXPECT_EQ(RejectionOf(std::move(request)), "control: 2 disks with 3 locks");
   request = FullConfigure();
   request.nets[0].queues.pop_back();
   EXPECT_EQ(RejectionOf(std::move(request)), "control: net: 1 and 2 descriptors for 2 queues");
