@@ -21,7 +21,8 @@ enum class ThreadRole : std::uint8_t {
 };
 inline constexpr std::size_t kThreadRoles = 6;
 
-// Starts `entry` on a thread named `name` (cut to the kernel's 15 characters). The caller joins.
+// Starts `entry` on a thread named `name` (cut to the kernel's 15 characters). The caller joins. The
+// thread is confined when this returns, where threads are.
 // An error, naming the thread, if the host gives no more threads (ulimit -u, pids.max).
 Result<std::thread> StartThread(std::string name, std::function<void()> entry,
                                 ThreadRole role = ThreadRole::kWorker);
