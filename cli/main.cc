@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command_run.h"
+#include "cli/exec_program.h"
 #include "cli/exit_status.h"
 #include "cli/host_check.h"
 #include "cli/report.h"
@@ -29,6 +30,7 @@ Usage: gemel COMMAND [ARGUMENT]...
 Commands:
   run          boot a virtual machine in the foreground
   host check   what this host can do, and what to do about the rest
+  pki          certificates for calling gemeld over the network
   version      this program's version
 
 gemel COMMAND --help says more. Exit status: 0 done, 1 failed, 2 wrong input.
@@ -65,8 +67,14 @@ int HostCommand(const Words& words) {
   return UnknownCommand(words[1], kVerbs, "host ");
 }
 
+int Become(std::string_view program, const char* environment, const Words& words) {
+  PrintError(ExecProgram(program, environment, words));
+  return kFailed;
+}
+
 int Dispatch(const Words& words) {
-  static constexpr std::array<std::string_view, 4> kNouns = {"run", "host", "version", "help"};
+  static constexpr std::array<std::string_view, 5> kNouns = {"run", "host", "pki", "version",
+                                                             "help"};
   if (words.empty()) {
     ShowText(kHelp);
     return kWrongInput;
@@ -74,6 +82,8 @@ int Dispatch(const Words& words) {
   const std::span<const std::string> rest = std::span(words).subspan(1);
   if (words[0] == "run") return RunCommand(rest);
   if (words[0] == "host") return HostCommand(words);
+  if (words[0] == "pki")
+    return Become("gemel-pki", "GEMEL_PKI", Words(words.begin() + 1, words.end()));
   if (words[0] == "version" || words[0] == "--version")
     return ShowText("gemel " GEMEL_VERSION "\n");
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") return ShowText(kHelp);

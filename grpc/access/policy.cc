@@ -32,25 +32,39 @@ bool IsWord(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c > ' ' && c != '#' && c != 0x7f; });
 }
 
-Result<std::uint64_t> ParseCount(std::string_view key, std::string_view text) {
-  ASSIGN_OR_RETURN(const std::uint32_t count, ParseNumber(key, text, 0, 1'000'000));
+// What a quota limits: its word in the file, and where it is kept.
+struct QuotaKey {
+  std::string_view word;
+  std::optional<std::uint64_t> Quota::* limit;
+  std::uint64_t Usage::* usage;
+  bool bytes;
+};
+constexpr std::array<QuotaKey, 6> kQuotaKeys = {{
+    {"vms", &Quota::vms, &Usage::vms, false},
+    {"running", &Quota::running_vms, &Usage::running_vms, false},
+    {"cpus", &Quota::cpus, &Usage::cpus, false},
+    {"memory", &Quota::memory_bytes, &Usage::memory_bytes, true},
+    {"disk", &Quota::disk_bytes, &Usage::disk_bytes, true},
+    {"networks", &Quota::networks, &Usage::networks, false},
+}};
+
+Result<std::uint64_t> ParseAmount(const QuotaKey& key, std::string_view text) {
+  if (key.bytes) return ParseSize(key.word, text);
+  ASSIGN_OR_RETURN(const std::uint32_t count, ParseNumber(key.word, text, 0, 1'000'000));
   return std::uint64_t{count};
 }
 
 Status ParseLimit(std::string_view word, Quota& quota) {
   const std::size_t equals = word.find('=');
-  const std::string_view key = word.substr(0, equals);
-  const std::string_view value = equals == word.npos ? "" : word.substr(equals + 1);
-  const bool size = key == "memory" || key == "disk";
-  std::optional<std::uint64_t>* const limit = key == "vms"      ? &quota.vms
-                                              : key == "cpus"   ? &quota.cpus
-                                              : key == "memory" ? &quota.memory_bytes
-                                              : key == "disk"   ? &quota.disk_bytes
-                                                                : nullptr;
-  if (limit == nullptr)
-    return InvalidArgument("quota: {}: unknown; there is vms, cpus, memory, disk", key);
-  if (limit->has_value()) return InvalidArgument("quota: {}: given more than once", key);
-  ASSIGN_OR_RETURN(*limit, size ? ParseSize(key, value) : ParseCount(key, value));
+  const std::string_view name = word.substr(0, equals);
+  const auto* const key = std::ranges::find(kQuotaKeys, name, &QuotaKey::word);
+  if (key == kQuotaKeys.end()) {
+    return InvalidArgument(
+        "quota: {}: unknown; there is vms, running, cpus, memory, disk, networks", name);
+  }
+  std::optional<std::uint64_t>& limit = quota.*(key->limit);
+  if (limit.has_value()) return InvalidArgument("quota: {}: given more than once", name);
+  ASSIGN_OR_RETURN(limit, ParseAmount(*key, equals == word.npos ? "" : word.substr(equals + 1)));
   return {};
 }
 
@@ -77,35 +91,17 @@ Status ParseLine(std::string_view line, Policy& policy) {
   return {};
 }
 
-std::string FormatQuota(std::string_view project, const Quota& quota) {
-  std::string line = fmt::format("quota {}", project);
-  if (quota.vms) line += fmt::format(" vms={}", *quota.vms);
-  if (quota.cpus) line += fmt::format(" cpus={}", *quota.cpus);
-  if (quota.memory_bytes) line += fmt::format(" memory={}", FormatSize(*quota.memory_bytes));
-  if (quota.disk_bytes) line += fmt::format(" disk={}", FormatSize(*quota.disk_bytes));
-  return line + "\n";
+std::string FormatAmount(const QuotaKey& key, std::uint64_t amount) {
+  return key.bytes ? FormatSize(amount) : fmt::format("{}", amount);
 }
 
-struct Limit {
-  std::string_view what;
-  std::optional<std::uint64_t> most;
-  std::uint64_t used;
-  std::uint64_t more;
-  bool bytes;
-};
-
-Status CheckLimit(std::string_view project, const Limit& limit) {
-  if (!limit.most || limit.more == 0) return {};
-  const std::uint64_t left = *limit.most > limit.used ? *limit.most - limit.used : 0;
-  if (limit.more <= left) return {};
-  const auto shown = [&](std::uint64_t value) {
-    return limit.bytes ? FormatSize(value) : fmt::format("{}", value);
-  };
-  return MakeError(
-      Code::kResourceExhausted,
-      fmt::format("{}: {}: {} is more than what is left of the project's quota, {} "
-                  "of {}",
-                  limit.what, project, shown(limit.more), shown(left), shown(*limit.most)));
+std::string FormatQuota(std::string_view project, const Quota& quota) {
+  std::string line = fmt::format("quota {}", project);
+  for (const QuotaKey& key : kQuotaKeys) {
+    if (const auto& limit = quota.*key.limit)
+      line += fmt::format(" {}={}", key.word, FormatAmount(key, *limit));
+  }
+  return line + "\n";
 }
 
 }  // namespace
@@ -222,12 +218,19 @@ Status CheckQuota(const Policy& policy, std::string_view project, const Usage& u
                   const Usage& more) {
   const auto found = policy.quotas.find(std::string(project));
   if (found == policy.quotas.end()) return {};
-  const Quota& quota = found->second;
-  RETURN_IF_ERROR(CheckLimit(project, {"vms", quota.vms, used.vms, more.vms, false}));
-  RETURN_IF_ERROR(CheckLimit(project, {"cpus", quota.cpus, used.cpus, more.cpus, false}));
-  RETURN_IF_ERROR(CheckLimit(
-      project, {"memory", quota.memory_bytes, used.memory_bytes, more.memory_bytes, true}));
-  return CheckLimit(project, {"disk", quota.disk_bytes, used.disk_bytes, more.disk_bytes, true});
+  for (const QuotaKey& key : kQuotaKeys) {
+    const auto& limit = found->second.*key.limit;
+    const std::uint64_t wanted = more.*key.usage;
+    if (!limit || wanted == 0) continue;
+    const std::uint64_t left = *limit > used.*key.usage ? *limit - used.*key.usage : 0;
+    if (wanted <= left) continue;
+    return MakeError(Code::kResourceExhausted,
+                     fmt::format("{}: {}: {} is more than what is left of the project's quota, {} "
+                                 "of {}",
+                                 key.word, project, FormatAmount(key, wanted),
+                                 FormatAmount(key, left), FormatAmount(key, *limit)));
+  }
+  return {};
 }
 
 }  // namespace gemel::access

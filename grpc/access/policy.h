@@ -26,9 +26,9 @@ namespace gemel::access {
 enum class Role : std::uint8_t { kViewer, kOperator, kAdmin };
 
 enum class Permission : std::uint8_t {
-  kRead,     // viewer: Get, List, Watch
+  kRead,     // viewer: Get, List, Watch, Inspect, a console to read
   kOperate,  // operator: Start, Shutdown, Stop, Reset, Pause, Resume, cancel an operation
-  kConsole,  // operator: read or type on a serial console, which may show secrets
+  kConsole,  // operator: type on a serial console
   kChange,   // admin: Create, Update, Delete. Create asks for it on the parent
   kGrant,    // admin: read and change bindings and quotas
 };
@@ -42,10 +42,12 @@ struct Binding {
 
 // nullopt: no limit.
 struct Quota {
-  std::optional<std::uint64_t> vms;
-  std::optional<std::uint64_t> cpus;
-  std::optional<std::uint64_t> memory_bytes;
-  std::optional<std::uint64_t> disk_bytes;
+  std::optional<std::uint64_t> vms{};
+  std::optional<std::uint64_t> running_vms{};
+  std::optional<std::uint64_t> cpus{};
+  std::optional<std::uint64_t> memory_bytes{};
+  std::optional<std::uint64_t> disk_bytes{};
+  std::optional<std::uint64_t> networks{};
   bool operator==(const Quota&) const = default;
 };
 
@@ -82,10 +84,12 @@ bool AllowsSomeReadIn(const Policy& policy, const Caller& caller, std::string_vi
 
 // What a project has, or what a change adds to it.
 struct Usage {
-  std::uint64_t vms = 0;
-  std::uint64_t cpus = 0;
-  std::uint64_t memory_bytes = 0;
-  std::uint64_t disk_bytes = 0;
+  std::uint64_t vms = 0;  // defined
+  std::uint64_t running_vms = 0;
+  std::uint64_t cpus = 0;          // of running VMs
+  std::uint64_t memory_bytes = 0;  // of running VMs
+  std::uint64_t disk_bytes = 0;    // sizes of disks
+  std::uint64_t networks = 0;
 };
 
 // kResourceExhausted names what is short, how much of it there is and how much was asked for.

@@ -46,6 +46,8 @@ ALLOWED = {
     "vmm/process": ("vmm/machine", "vmm/control", "vmm/sandbox"),
     # gemel-jail is so small that it has nothing of ours beside itself.
     "jail": (),
+    # A certificate authority; OpenSSL ends there.
+    "pki": ("base",),
     # Who may do what: rules and files; gRPC itself only in server_credentials and call_identity.
     "grpc/access": ("vmm/config",),
     "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "proto"),
@@ -57,7 +59,8 @@ ALLOWED = {
 # cli/host_check asks KVM itself what it can do, with guests of a few instructions.
 # cli/run_files locks disk images before it hands them over.
 # cli/vsock_dialer speaks to the vsock device.
-EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/run_files": ("block",), "cli/run_networks": ("net",),
+EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/command_pki": ("pki",),
+         "cli/run_files": ("block",), "cli/run_networks": ("net",),
          "cli/vsock_dialer": ("virtio/vsock",)}
 LAYERED = {folder.split("/")[0] for folder in ALLOWED}
 

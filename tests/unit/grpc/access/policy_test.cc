@@ -32,8 +32,10 @@ TEST(PolicyTest, Text_ReadsAsItsParts) {
   const Policy policy = Parsed(kText);
   ASSERT_EQ(policy.bindings.size(), 3U);
   EXPECT_EQ(policy.bindings[1], (Binding{Role::kOperator, "group:web", "projects/web"}));
-  EXPECT_EQ(policy.quotas.at("projects/web"),
-            (Quota{10, 32, std::uint64_t{64} << 30, std::uint64_t{1} << 40}));
+  EXPECT_EQ(policy.quotas.at("projects/web"), (Quota{.vms = 10,
+                                                     .cpus = 32,
+                                                     .memory_bytes = std::uint64_t{64} << 30,
+                                                     .disk_bytes = std::uint64_t{1} << 40}));
 }
 
 TEST(PolicyTest, Format_ReadsBackTheSame) {
@@ -58,7 +60,7 @@ TEST(PolicyTest, BadLines_AreRefusedWithTheirNumber) {
             "line 1: resource: projects/*: not *, projects/NAME or projects/NAME/vms/VM");
   EXPECT_EQ(ErrorOf("quota web vms=1"), "line 1: project: web: not of the form projects/NAME");
   EXPECT_EQ(ErrorOf("quota projects/a nics=1"),
-            "line 1: quota: nics: unknown; there is vms, cpus, memory, disk");
+            "line 1: quota: nics: unknown; there is vms, running, cpus, memory, disk, networks");
   EXPECT_EQ(ErrorOf("quota projects/a vms=1 vms=2"), "line 1: quota: vms: given more than once");
   EXPECT_NE(ErrorOf("quota projects/a vms=-1"), "");
   EXPECT_NE(ErrorOf("quota projects/a\nquota projects/a"), "");

@@ -1,0 +1,16 @@
+// Becomes another program of ours, git-style: gemel pki ... is gemel-pki ...
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace gemel::cli {
+
+// Returns only if it cannot: kNotFound names where the program should be. `environment` is the
+// variable that says where else it is.
+Error ExecProgram(std::string_view name, const char* environment,
+                  std::span<const std::string> words);
+
+}  // namespace gemel::cli
