@@ -66,6 +66,24 @@ Result<HostNetwork> Open(NetConfig& net) {
   return MakeError(Code::kInternal, "user: opened elsewhere");
 }
 
+// One /dev/vhost-net a queue pair, where it is of use. Only with vhost=on must it be there.
+Result<std::vector<UniqueFd>> OpenVhosts(const NetConfig& net) {
+  std::vector<UniqueFd> fds;
+  const bool taps = net.kind == Kind::kTap || net.kind == Kind::kMacvtap || net.kind == Kind::kFd;
+  const bool limited = net.rx != NetLimit{} || net.tx != NetLimit{};
+  if (!taps || limited || net.vhost == VhostMode::kOff) return fds;
+  for (std::uint32_t i = 0; i < net.queues; ++i) {
+    UniqueFd fd(open("/dev/vhost-net", O_RDWR | O_CLOEXEC));
+    const int error = errno;
+    if (!fd && net.vhost == VhostMode::kAuto) return std::vector<UniqueFd>();
+    if (!fd)
+      return std::unexpected(
+          WithHint(ErrnoError(error, "vhost=on: /dev/vhost-net").error(), "modprobe vhost_net"));
+    fds.push_back(std::move(fd));
+  }
+  return fds;
+}
+
 void Settle(MachineConfig& config, std::size_t index, bool listening) {
   NetConfig& net = config.nets[index];
   if (!net.mac)
@@ -77,6 +95,9 @@ void Settle(MachineConfig& config, std::size_t index, bool listening) {
 Result<HostNetwork> OpenHostNetwork(MachineConfig& config, std::size_t index) {
   auto opened = Open(config.nets[index]);
   if (!opened) return WithContext(opened.error(), "net");
+  auto vhosts = OpenVhosts(config.nets[index]);
+  if (!vhosts) return WithContext(vhosts.error(), "net");
+  opened->fds.vhost = std::move(*vhosts);
   Settle(config, index, !opened->new_socket.empty());
   return opened;
 }

@@ -76,6 +76,8 @@ class NetBackend {
   virtual std::uint32_t Interest(bool receive, bool transmit) {
     return (receive ? EPOLLIN : 0u) | (transmit ? EPOLLOUT : 0u);
   }
+  // What vhost-net (net/vhost_net.h) can be connected to instead of these calls; -1: nothing.
+  virtual int vhost_fd() const { return -1; }
   // Whether somebody is at the other end. May change in Receive and Transmit.
   virtual bool connected() const = 0;
 

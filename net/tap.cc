@@ -47,6 +47,7 @@ class Tap final : public NetBackend {
     static_cast<void>(ioctl(fd_.get(), TUNSETCARRIER, &carrier));
   }
   int fd() const override { return fd_.get(); }
+  int vhost_fd() const override { return has_header_ ? fd_.get() : -1; }
   bool connected() const override { return !gone_; }
   std::expected<std::size_t, NetError> Receive(std::span<const iovec> into) override;
   std::size_t Transmit(std::span<const NetFrame> frames, std::size_t& failed) override;

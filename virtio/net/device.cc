@@ -115,6 +115,8 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
   const std::size_t count = options.backends.size();
   if (count == 0 || count > kMaxPairs)
     return InvalidArgument("{} queue pairs: not from 1 to {}", count, kMaxPairs);
+  if (!options.vhosts.empty() && options.vhosts.size() != count)
+    return InvalidArgument("{} vhosts for {} queue pairs", options.vhosts.size(), count);
   net::Offloads offloads = options.backends[0]->offloads();
   for (const auto& backend : options.backends) offloads &= backend->offloads();
   std::unique_ptr<Net> net(new Net(options, count, offloads));
@@ -123,6 +125,7 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
     pair.name = i == 0 ? options.name : fmt::format("{}.{}", options.name, i);
     pair.index = static_cast<std::uint16_t>(i);
     pair.backend = std::move(options.backends[i]);
+    if (!options.vhosts.empty()) pair.vhost = std::move(options.vhosts[i]);
     pair.rx_limit = Share(options.rx_limit, count);
     pair.tx_limit = Share(options.tx_limit, count);
     pair.clock = options.clock != nullptr ? options.clock : &net->system_clock_;

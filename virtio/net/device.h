@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "net/limiter.h"
 #include "net/net_backend.h"
+#include "net/vhost_net.h"
 #include "virtio/device.h"
 
 namespace gemel::virtio {
@@ -28,6 +29,9 @@ struct NetOptions {
   std::uint16_t mtu = 0;              // 0: not told
   net::RateLimit rx_limit, tx_limit;  // of the whole device, divided among its pairs
   std::vector<std::unique_ptr<net::NetBackend>> backends;  // one a pair, all alike
+  // Either none, or one a backend, each able to do what NetVhostNeeds() says (virtio/net/vhost.h); a
+  // limit then has no effect.
+  std::vector<std::unique_ptr<net::VhostNet>> vhosts;
   const Clock* clock = nullptr;  // outlives the device; none: the system's
 };
 

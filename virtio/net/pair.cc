@@ -50,7 +50,9 @@ NetPair::NetPair(Options options)
       backend_(std::move(options.backend)),
       receiver_(backend_.get(), &counters_, options.rx_limit, options.clock),
       transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock),
-      connected_(backend_->connected()) {}
+      connected_(backend_->connected()) {
+  if (options.vhost) vhost_.emplace(std::move(options.vhost), backend_->vhost_fd());
+}
 
 Status NetPair::CreateTimers() {
   if (receiver_.limited()) {
@@ -71,6 +73,21 @@ void NetPair::Poke() {
 }
 
 void NetPair::OnStart(Activation& activation) {
+  if (!StartVhost(activation)) StartPumps(activation);
+  owner_->OnPairStarted(index_, activation);
+  receive_offloads_ = ~owner_->Look().settings.receive_offloads;  // whatever it was: set it
+  Refresh();
+}
+
+// A kernel that will not is no reason to go without a network.
+bool NetPair::StartVhost(Activation& activation) {
+  if (!vhost_) return false;
+  const auto started = vhost_->Start(worker_.get(), activation, index_);
+  if (!started) LOG(kWarning, name_, "{}; goes on without vhost", started.error().message);
+  return started.value_or(false);
+}
+
+void NetPair::StartPumps(Activation& activation) {
   rx_state_ = NetReceiver::State::kWaiting;
   tx_state_ = NetTransmitter::State::kWaiting;
   for (ActiveQueue& queue : activation.queues) {
@@ -79,32 +96,34 @@ void NetPair::OnStart(Activation& activation) {
   }
   if (rx_queue_ != nullptr) receiver_.Start(*rx_queue_, activation.features);
   if (tx_queue_ != nullptr) transmitter_.Start(*tx_queue_, TransmitOffloads(activation.features));
-  owner_->OnPairStarted(index_, activation);
-  EventLoop& loop = worker_->loop();
-  interest_ = backend_->Interest(false, false);
-  Status watched =
-      loop.Watch(backend_->fd(), interest_, [this](std::uint32_t events) { OnBackend(events); });
-  watched_ = watched.has_value();
-  if (watched && rx_timer_)
-    watched = loop.Watch(rx_timer_.get(), EPOLLIN, [this](std::uint32_t) {
-      Drain(rx_timer_);
-      RunReceiver();
-    });
-  if (watched && tx_timer_)
-    watched = loop.Watch(tx_timer_.get(), EPOLLIN, [this](std::uint32_t) {
-      Drain(tx_timer_);
-      RunTransmitter();
-    });
-  if (!watched) {
+  if (const Status watched = WatchAll(); !watched) {
     LOG(kError, name_, "cannot be watched: {}", watched.error().message);
     activation.needs_reset();
   }
-  receive_offloads_ = ~owner_->Look().settings.receive_offloads;  // whatever it was: set it
-  Refresh();
+}
+
+Status NetPair::WatchAll() {
+  EventLoop& loop = worker_->loop();
+  interest_ = backend_->Interest(false, false);
+  RETURN_IF_ERROR(
+      loop.Watch(backend_->fd(), interest_, [this](std::uint32_t events) { OnBackend(events); }));
+  watched_ = true;
+  if (rx_timer_)
+    RETURN_IF_ERROR(loop.Watch(rx_timer_.get(), EPOLLIN, [this](std::uint32_t) {
+      Drain(rx_timer_);
+      RunReceiver();
+    }));
+  if (tx_timer_)
+    RETURN_IF_ERROR(loop.Watch(tx_timer_.get(), EPOLLIN, [this](std::uint32_t) {
+      Drain(tx_timer_);
+      RunTransmitter();
+    }));
+  return {};
 }
 
 void NetPair::OnStop(std::function<void()> stopped) {
   EventLoop& loop = worker_->loop();
+  if (vhost_) vhost_->Stop();
   if (std::exchange(watched_, false)) loop.Unwatch(backend_->fd());
   if (rx_timer_) loop.Unwatch(rx_timer_.get());
   if (tx_timer_) loop.Unwatch(tx_timer_.get());
@@ -123,8 +142,10 @@ void NetPair::Refresh() {
   receiver_.set_filter(view.settings.filter);
   receiver_.set_link(view.link_up);
   transmitter_.set_link(view.link_up);
-  if (rx_queue_ == nullptr && tx_queue_ == nullptr) return;
+  const bool by_kernel = vhost_ && vhost_->started();
+  if (rx_queue_ == nullptr && tx_queue_ == nullptr && !by_kernel) return;
   const bool active = index_ < view.settings.pairs;
+  if (by_kernel && !(active && view.link_up)) RunVhost(false);
   if (const Status set = backend_->SetActive(active); !set)
     LOG(kWarning, name_, "{}", set.error().message);
   // The pairs of one interface share them.
@@ -133,8 +154,14 @@ void NetPair::Refresh() {
     if (const Status set = backend_->SetReceiveOffloads(receive_offloads_); !set)
       LOG(kWarning, name_, "{}", set.error().message);
   }
+  if (by_kernel) return RunVhost(active && view.link_up);
   if (std::exchange(active_, active) != active && active) RunReceiver();
   UpdateInterest();
+}
+
+void NetPair::RunVhost(bool running) {
+  if (const Status set = vhost_->SetRunning(running); !set)
+    LOG(kError, name_, "{}: no frame moves", set.error().message);
 }
 
 void NetPair::OnKick(ActiveQueue& queue) {

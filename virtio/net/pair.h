@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/event_fd.h"
@@ -20,6 +21,7 @@
 #include "virtio/net/counters.h"
 #include "virtio/net/receiver.h"
 #include "virtio/net/transmitter.h"
+#include "virtio/net/vhost.h"
 #include "virtio/worker.h"
 
 namespace gemel::virtio {
@@ -49,6 +51,7 @@ class NetPair : public Worker::Client {
     std::string name;  // of the thread and in log lines: "net0", "net0.1"
     std::uint16_t index = 0;
     std::unique_ptr<net::NetBackend> backend;
+    std::unique_ptr<net::VhostNet> vhost;  // or none: moves the frames in the pair's stead
     net::RateLimit rx_limit, tx_limit;
     const Clock* clock = nullptr;   // outlives the pair
     NetPairOwner* owner = nullptr;  // the same
@@ -72,6 +75,10 @@ class NetPair : public Worker::Client {
  private:
   explicit NetPair(Options options);
   Status CreateTimers();
+  bool StartVhost(Activation& activation);
+  void StartPumps(Activation& activation);
+  Status WatchAll();
+  void RunVhost(bool running);
   void Refresh();
   void OnBackend(std::uint32_t events);
   void RunReceiver();
@@ -85,6 +92,7 @@ class NetPair : public Worker::Client {
   const std::uint16_t index_;
   NetPairOwner* const owner_;
   const std::unique_ptr<net::NetBackend> backend_;
+  std::optional<NetVhost> vhost_;
   NetCounters counters_;
   NetReceiver receiver_;
   NetTransmitter transmitter_;

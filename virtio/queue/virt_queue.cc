@@ -92,6 +92,8 @@ const char* ToString(QueueError error) {
       return "device-readable descriptor after a device-writable one";
     case QueueError::kTooLong:
       return "chain too long, or a loop";
+    case QueueError::kByKernel:
+      return "broken, as the kernel's vhost says";
   }
   return "unknown error";
 }
@@ -168,6 +170,17 @@ VirtQueue::VirtQueue(std::unique_ptr<State> state) : state_(std::move(state)) {}
 VirtQueue::~VirtQueue() { CHECK(in_flight() == 0); }
 
 std::uint16_t VirtQueue::size() const { return state_->layout.size; }
+
+RingAddresses VirtQueue::Rings() const {
+  const auto address = [this](GuestAddress at, std::size_t bytes) {
+    // SAFETY: a pointer seen as a number.
+    return reinterpret_cast<std::uint64_t>(state_->memory->HostRange(at, bytes).data());
+  };
+  const QueueLayout& layout = state_->layout;
+  return {address(layout.descriptors, DescriptorTableBytes(layout.size)),
+          address(layout.driver_ring, DriverRingBytes(layout.size)),
+          address(layout.device_ring, DeviceRingBytes(layout.size))};
+}
 
 std::uint16_t VirtQueue::in_flight() const {
   return static_cast<std::uint16_t>(state_->layout.size - state_->free_count);

@@ -47,6 +47,7 @@ enum class QueueError : std::uint8_t {
   kBadBuffer,      // a buffer that is not all RAM
   kBadOrder,       // a device-readable descriptor after a device-writable one (2.7.4.2)
   kTooLong,        // a loop, more segments than the queue allows, or 2^32 bytes and more (2.7.5.1)
+  kByKernel,       // what the kernel, which serves the queue (vhost), does not explain
 };
 const char* ToString(QueueError error);
 
@@ -98,6 +99,11 @@ struct QueueLayout {
   GuestAddress descriptors, driver_ring, device_ring;
 };
 
+// As numbers: nobody here follows them.
+struct RingAddresses {
+  std::uint64_t descriptors = 0, driver_ring = 0, device_ring = 0;
+};
+
 class VirtQueue {
  public:
   // `max_segments`: how many host iovecs a chain may have. Storage for size() chains of that many
@@ -132,6 +138,9 @@ class VirtQueue {
 
   std::uint16_t size() const;
   std::uint16_t in_flight() const;
+  // Where the rings lie in this process, for a data path in the kernel (vhost) that serves the queue
+  // instead of these calls: none of them but size() may be made then.
+  RingAddresses Rings() const;
 
  private:
   friend class DescriptorChain;

@@ -8,6 +8,7 @@
 #include "virtio/blk/device.h"
 #include "virtio/console/device.h"
 #include "virtio/net/device.h"
+#include "virtio/net/vhost.h"
 #include "virtio/rng/device.h"
 #include "virtio/vsock/device.h"
 
@@ -41,6 +42,39 @@ net::RateLimit ToRateLimit(const NetLimit& limit) {
   return {limit.bytes, limit.bytes_burst, limit.packets, limit.packets_burst};
 }
 
+// One for each backend; why not, otherwise.
+Result<std::vector<std::unique_ptr<net::VhostNet>>> AdoptVhosts(
+    std::vector<UniqueFd>& fds, const std::vector<std::unique_ptr<net::NetBackend>>& backends) {
+  std::vector<std::unique_ptr<net::VhostNet>> vhosts;
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    if (backends[i]->vhost_fd() < 0) return FailedPrecondition("vhost: not with this other end");
+    ASSIGN_OR_RETURN(std::unique_ptr<net::VhostNet> vhost, net::AdoptVhostNet(std::move(fds[i])));
+    if ((vhost->features() & virtio::NetVhostNeeds()) != virtio::NetVhostNeeds())
+      return FailedPrecondition("vhost: this kernel's has features {:#x} alone", vhost->features());
+    vhosts.push_back(std::move(vhost));
+  }
+  return vhosts;
+}
+
+// Without being told to, only where it can do all that was asked for.
+Status ChooseVhost(const NetConfig& net, NetFds& fds, virtio::NetOptions& options,
+                   MachineDevice& info) {
+  info.engine = options.backends[0]->engine();
+  if (net.vhost == VhostMode::kOff) return {};
+  if (fds.vhost.empty() && net.vhost == VhostMode::kOn)
+    return FailedPrecondition("vhost=on: without /dev/vhost-net");
+  if (fds.vhost.empty() || net.rx != NetLimit{} || net.tx != NetLimit{}) return {};
+  auto vhosts = AdoptVhosts(fds.vhost, options.backends);
+  if (!vhosts && net.vhost == VhostMode::kOn) return std::unexpected(vhosts.error());
+  if (!vhosts) {
+    info.note = vhosts.error().message;
+    return {};
+  }
+  options.vhosts = std::move(*vhosts);
+  info.engine = "vhost";
+  return {};
+}
+
 Result<VirtioPart> CreateNetwork(std::size_t index, const MachineConfig& config, NetFds fds) {
   const NetConfig& net = config.nets[index];
   virtio::NetOptions options;
@@ -57,7 +91,8 @@ Result<VirtioPart> CreateNetwork(std::size_t index, const MachineConfig& config,
   VirtioPart part;
   part.info.name = options.name;
   part.info.kind = "virtio-net";
-  part.info.engine = options.backends[0]->engine();
+  if (const Status chosen = ChooseVhost(net, fds, options, part.info); !chosen)
+    return WithContext(chosen.error(), part.info.name);
   ASSIGN_OR_RETURN(std::unique_ptr<virtio::NetDevice> device,
                    virtio::CreateNet(std::move(options)));
   part.net = device.get();

@@ -6,7 +6,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+// Its inline functions are C.
+#define VIRTIO_RING_NO_LEGACY
 #include <linux/if_tun.h>
+#include <linux/vhost.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -153,6 +156,15 @@ constexpr Command kIoctls[] = {
     {TUNSETCARRIER, Of({kNet}), "the cable is pulled"},
     {TCGETS, Of({kMain}), "a console on a pty"},
     {TCSETS, Of({kMain}), "the same"},
+    {VHOST_SET_FEATURES, Of({kNet}), "a network card that the kernel serves is activated"},
+    {VHOST_SET_MEM_TABLE, Of({kNet}), "the same: where guest memory lies"},
+    {VHOST_SET_VRING_NUM, Of({kNet}), "the same: its rings"},
+    {VHOST_SET_VRING_ADDR, Of({kNet}), "the same"},
+    {VHOST_SET_VRING_BASE, Of({kNet}), "the same"},
+    {VHOST_SET_VRING_KICK, Of({kNet}), "the same: what they signal; or its end"},
+    {VHOST_SET_VRING_CALL, Of({kNet}), "the same"},
+    {VHOST_SET_VRING_ERR, Of({kNet}), "the same"},
+    {VHOST_NET_SET_BACKEND, Of({kNet}), "frames move, or no longer"},
     {BLKDISCARD, Of({kDisk}), "discard on a block device"},
     {BLKZEROOUT, Of({kDisk}), "write zeroes on a block device"},
 };
