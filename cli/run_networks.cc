@@ -66,19 +66,15 @@ Result<HostNetwork> Open(NetConfig& net) {
   return MakeError(Code::kInternal, "user: opened elsewhere");
 }
 
-// One /dev/vhost-net a queue pair, where it is of use. Only with vhost=on must it be there.
+// One /dev/vhost-net a queue pair. Only vhost=on asks for it, until it has proved itself.
 Result<std::vector<UniqueFd>> OpenVhosts(const NetConfig& net) {
   std::vector<UniqueFd> fds;
-  const bool taps = net.kind == Kind::kTap || net.kind == Kind::kMacvtap || net.kind == Kind::kFd;
-  const bool limited = net.rx != NetLimit{} || net.tx != NetLimit{};
-  if (!taps || limited || net.vhost == VhostMode::kOff) return fds;
+  if (net.vhost != VhostMode::kOn) return fds;
   for (std::uint32_t i = 0; i < net.queues; ++i) {
     UniqueFd fd(open("/dev/vhost-net", O_RDWR | O_CLOEXEC));
-    const int error = errno;
-    if (!fd && net.vhost == VhostMode::kAuto) return std::vector<UniqueFd>();
     if (!fd)
       return std::unexpected(
-          WithHint(ErrnoError(error, "vhost=on: /dev/vhost-net").error(), "modprobe vhost_net"));
+          WithHint(ErrnoError(errno, "vhost=on: /dev/vhost-net").error(), "modprobe vhost_net"));
     fds.push_back(std::move(fd));
   }
   return fds;

@@ -1,5 +1,6 @@
 // gemel-vmm: the process of one virtual machine. Started by `gemel run` or the daemon, never by
 // hand.
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -37,6 +38,10 @@ void KeepThreadStacksSmall() {
   pthread_attr_destroy(&attributes);
 }
 
+// Before it gives the end of a thread's arena back, malloc reads /proc/sys/vm/overcommit_memory; and
+// a thread that opens a file ends the VM.
+void KeepArenasWhole() { CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1); }
+
 // While this is the only thread.
 VmServer::Sandbox EnterSandbox(const VmmOptions& options) {
   VmServer::Sandbox sandbox;
@@ -67,6 +72,7 @@ Status Serve(std::span<const char* const> words) {
 int main(int argc, char** argv) {
   gemel::IgnoreTerminalSignals();
   gemel::KeepThreadStacksSmall();
+  gemel::KeepArenasWhole();
   // Started from a descriptor, it would be called by that one's number.
   prctl(PR_SET_NAME, "gemel-vmm", 0, 0, 0);
   const auto status =
