@@ -83,6 +83,19 @@ bool IsSignedBy(std::string_view pem, std::string_view authority_pem) {
   return valid;
 }
 
+Status CheckKeyMatches(std::string_view key_pem, std::string_view pem) {
+  const BioPtr bio = ReadingBio(key_pem);
+  // An encrypted key must not make OpenSSL ask the terminal.
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  const KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr)
+                       : nullptr);
+  if (!key) return OpensslError(Code::kInvalidArgument, "not a PEM key without password");
+  const X509Ptr certificate = ParsePem(pem);
+  if (!certificate || X509_check_private_key(certificate.get(), key.get()) != 1)
+    return OpensslError(Code::kInvalidArgument, "not the key of the certificate");
+  return {};
+}
+
 std::string DayText(std::int64_t seconds) {
   const time_t time = seconds;
   tm utc{};

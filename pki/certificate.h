@@ -24,6 +24,9 @@ Result<Certificate> ReadCertificate(std::string_view pem);
 // Whether the PEM certificate was signed by the PEM authority's key. Says nothing about time.
 bool IsSignedBy(std::string_view pem, std::string_view authority_pem);
 
+// kInvalidArgument if the PEM key is none, or not that of the PEM certificate.
+Status CheckKeyMatches(std::string_view key_pem, std::string_view pem);
+
 // "2027-11-22".
 std::string DayText(std::int64_t seconds);
 

@@ -48,8 +48,8 @@ ALLOWED = {
     "jail": (),
     # A certificate authority; OpenSSL ends there.
     "pki": ("base",),
-    # Who may do what: rules and files; gRPC itself only in server_credentials and call_identity.
-    "grpc/access": ("vmm/config",),
+    # Who may do what: rules and files; gRPC itself only in server_tls.
+    "grpc/access": ("vmm/config", "pki"),
     "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
