@@ -62,6 +62,10 @@ void SweepOldOnes(const Text& folder) {
 
 }  // namespace
 
+int Cgroup::Join(const char* folder) {
+  return WriteFile((Text() << folder << "/cgroup.procs").c_str(), Text() << "0");
+}
+
 int Cgroup::Create() {
   const char* const mount = FindMount();
   if (mount == nullptr) return ENOENT;

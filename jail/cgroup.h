@@ -9,6 +9,9 @@ namespace gemel::jail {
 
 class Cgroup {
  public:
+  // Joins one that our caller made and will remove, with all that is started from now on. The errno,
+  // or 0.
+  int Join(const char* folder);
   // Makes "gemel-<our pid>". The errno, or 0. ENOENT: this host has no cgroup v2.
   int Create();
   // Its folder, to clone into; -1 if there is none. That is the quick way: to move a process waits

@@ -27,6 +27,7 @@ void WriteRecord(const Shared& shared) {
     line << "exit " << WEXITSTATUS(shared.wait_status);
   }
   line << "\n";
+  if (shared.last_words[0] != '\0') line << shared.last_words << "\n";
   [[maybe_unused]] const ssize_t n = write(kStatusFd, line.c_str(), line.size());
   fsync(kStatusFd);  // a pipe says that it cannot
 }

@@ -1,8 +1,11 @@
-// The one line that a jail writes as its last to descriptor 5, durably where that is a file:
+// What a jail writes as its last to descriptor 5, durably where that is a file:
 //   exit 0
 //   signal 9
 //   signal 31 openat 257 vcpu-0      refused by the program's seccomp filter; its own words
 //   failed exec /usr/libexec/gemel/gemel-vmm: Permission denied
+// and, if the program has said why it ends, in a second line its own words (which are not to be
+// trusted; vmm/process/last_words.h):
+//   ended guest-powered-off
 #pragma once
 #include "jail/shared.h"
 

@@ -72,12 +72,27 @@ Text LayersText(const Shared& shared) {
   _exit(1);
 }
 
-// What the program says is the program's: bounded, and printable or not at all.
-void ReadRefusal(int report, Shared& shared) {
-  char text[sizeof shared.refused] = {};
+bool BeginsWith(const char* text, const char* word) {
+  while (*word != '\0')
+    if (*text++ != *word++) return false;
+  return true;
+}
+
+// What the program says is the program's: two short lines, and printable or not at all. The last of
+// each kind counts.
+void ReadReport(int report, Shared& shared) {
+  char text[512] = {};
   const ssize_t size = read(report, text, sizeof text - 1);
-  for (ssize_t i = 0; i < size && text[i] != '\n'; ++i)
-    shared.refused[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+  for (ssize_t i = 0; i < size;) {
+    const bool why = BeginsWith(text + i, "ended ");
+    char* const line = why ? shared.last_words : shared.refused;
+    const ssize_t room = why ? sizeof shared.last_words : sizeof shared.refused;
+    ssize_t length = 0;
+    for (; i < size && text[i] != '\n'; ++i)
+      if (length < room - 1) line[length++] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    line[length] = '\0';
+    ++i;
+  }
 }
 
 // The program's end, or false: something else has ended (pid 1 inherits orphans).
@@ -133,7 +148,7 @@ void Keep(const Plan& plan, Shared& shared) {
   const ProgramText text;
   text.GiveBack();
   WaitFor(plan, program, signals, shared);
-  ReadRefusal(report[0], shared);
+  ReadReport(report[0], shared);
 }
 
 }  // namespace gemel::jail

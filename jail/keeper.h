@@ -7,9 +7,10 @@
 namespace gemel::jail {
 
 struct Plan {
-  const char* path = nullptr;  // of the program, for messages
-  int program_fd = -1;         // the program's file, opened
-  char** arguments = nullptr;  // its arguments, with two free places before the null
+  const char* path = nullptr;    // of the program, for messages
+  const char* cgroup = nullptr;  // to be joined; or null
+  int program_fd = -1;           // the program's file, opened
+  char** arguments = nullptr;    // its arguments, with two free places before the null
   uid_t user = 0;
   bool user_namespace = false;  // the keeper is in one, where `user` is mapped
   bool pid_namespace = false;

@@ -1,7 +1,10 @@
 // gemel-jail: starts gemel-vmm behind walls, stays until it ends, and tells how. Started by `gemel
 // run` or the daemon, never by hand:
 //
-//   gemel-jail PROGRAM ARGUMENT...        descriptors 3 to 5 as in shared.h
+//   gemel-jail [--vm=NAME] [--cgroup=FOLDER] PROGRAM ARGUMENT...     descriptors 3 to 5: shared.h
+//
+// NAME is for whoever looks for it among the processes. In FOLDER, a cgroup, it joins its caller's
+// arrangements; without, it makes a group of its own.
 //
 // Two processes stay: this one outside, which knows the host, and the keeper inside. SIGTERM to the
 // outer one kills the program; so does the end of either. It takes what walls it can get: the
@@ -15,6 +18,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <initializer_list>
 
 #include "jail/cgroup.h"
@@ -131,7 +135,8 @@ void Run(Plan plan, const sigset_t& signals, Shared& shared) {
   plan.user = ChooseUser();
   if (geteuid() != 0) shared.layer(Layer::kOwnUser) = EPERM;
   Cgroup cgroup;
-  shared.layer(Layer::kCgroup) = cgroup.Create();
+  shared.layer(Layer::kCgroup) =
+      plan.cgroup != nullptr ? cgroup.Join(plan.cgroup) : cgroup.Create();
   const pid_t keeper = StartKeeper(plan, parent, cgroup, shared);
   if (keeper < 0) return cgroup.Remove();
   for (const int fd : {parent.reading, plan.program_fd, kControlFd, kLifeFd}) close(fd);
@@ -147,7 +152,15 @@ bool HaveOurFds() {
   return true;
 }
 
+// Takes our own words off the front.
+void TakeOptions(int& argc, char**& argv, Plan& plan) {
+  for (; argc > 2 && argv[1][0] == '-'; --argc, ++argv)
+    if (std::strncmp(argv[1], "--cgroup=", 9) == 0) plan.cgroup = argv[1] + 9;
+}
+
 int Main(int argc, char** argv) {
+  Plan plan;
+  TakeOptions(argc, argv, plan);
   if (argc < 2 || argc > kMostArguments || !HaveOurFds()) {
     static constexpr char kUsage[] = "gemel-jail: started by gemel, not by hand\n";
     [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, kUsage, sizeof kUsage - 1);
@@ -159,7 +172,6 @@ int Main(int argc, char** argv) {
   if (shared == nullptr) return 125;
   char* arguments[kMostArguments + 3] = {};
   for (int i = 1; i < argc; ++i) arguments[i - 1] = argv[i];
-  Plan plan;
   plan.path = argv[1];
   plan.arguments = arguments;
   Run(plan, signals, *shared);

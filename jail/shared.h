@@ -33,6 +33,7 @@ struct Shared {
   int wait_status;  // as of waitpid
   // What it said of the system call that it was killed for; printable, or empty.
   char refused[80];
+  char last_words[256];  // likewise, of why it ends
 
   int& layer(Layer which) { return layers[static_cast<std::size_t>(which)]; }
   void Fail(const char* at, int error);

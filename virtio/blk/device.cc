@@ -399,4 +399,18 @@ Result<std::unique_ptr<VirtioDevice>> CreateBlk(BlkOptions options) {
   return Blk::Create(std::move(options));
 }
 
+std::vector<std::pair<std::string, std::uint64_t>> List(const BlkCounters& counters) {
+  const auto get = [](const std::atomic<std::uint64_t>& c) {
+    return c.load(std::memory_order_relaxed);
+  };
+  return {{"reads", get(counters.reads)},
+          {"writes", get(counters.writes)},
+          {"bytes_read", get(counters.bytes_read)},
+          {"bytes_written", get(counters.bytes_written)},
+          {"flushes", get(counters.flushes)},
+          {"discards", get(counters.discards)},
+          {"write_zeroes", get(counters.write_zeroes)},
+          {"errors", get(counters.errors)}};
+}
+
 }  // namespace gemel::virtio

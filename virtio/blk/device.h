@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "block/backend.h"
@@ -22,6 +24,9 @@ struct BlkCounters {
   std::atomic<std::uint64_t> bytes_read = 0, bytes_written = 0;
   std::atomic<std::uint64_t> errors = 0;  // requests answered with anything but OK
 };
+
+// Name and value of each, in an order that stays.
+std::vector<std::pair<std::string, std::uint64_t>> List(const BlkCounters& counters);
 
 struct BlkOptions {
   std::string name;    // of the worker's thread and in log lines: "blk0"

@@ -55,7 +55,8 @@ struct DiskConfig {
 };
 
 struct SerialConfig {
-  enum class Kind : std::uint8_t { kStdio, kPty, kFile, kUnix, kNone };
+  enum class Kind : std::uint8_t { kStdio, kPty, kFile, kUnix, kNone, kHub };
+  // kHub is the daemon's alone, and has no word: vmm/devices/console_hub.h.
   Kind kind = Kind::kStdio;
   std::string path;  // kFile, kUnix
   bool operator==(const SerialConfig&) const = default;

@@ -82,9 +82,9 @@ Status CheckFds(const ConfigureRequest& request) {
   RETURN_IF_ERROR(
       RequirePresence(request.console_out, console == Console::kStdio, "console output"));
   for (const UniqueFd& fd : request.channels) RETURN_IF_ERROR(RequirePresence(fd, true, "channel"));
-  RETURN_IF_ERROR(RequirePresence(
-      request.serial_in, serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kUnix,
-      "serial input"));
+  const bool input = serial != Kind::kFile && serial != Kind::kNone;
+  RETURN_IF_ERROR(RequirePresence(request.serial_in, input, "serial input"));
+  if (serial == Kind::kHub) return {};  // it may have an output, to be kept
   return RequirePresence(request.serial_out,
                          serial == Kind::kStdio || serial == Kind::kPty || serial == Kind::kFile,
                          "serial output");
@@ -266,6 +266,16 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
     l->set_note(layer.note);
   }
   if (info.balloon) BalloonToProto(*info.balloon, out->mutable_balloon());
+  out->set_resets(info.resets);
+  for (const VcpuInfo& vcpu : info.vcpus) {
+    internal::Vcpu* v = out->add_vcpus();
+    v->set_cpu_ns(vcpu.cpu_ns);
+    for (const auto& [name, value] : vcpu.exits) {
+      internal::Counter* counter = v->add_exits();
+      counter->set_name(name);
+      counter->set_value(value);
+    }
+  }
 }
 
 Result<VmInfo> InfoFromProto(const internal::Info& in) {
@@ -293,6 +303,12 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
   for (const internal::SandboxLayer& l : in.sandbox())
     info.sandbox.push_back({l.name(), l.active(), l.note()});
   if (in.has_balloon()) info.balloon = BalloonFromProto(in.balloon());
+  info.resets = in.resets();
+  for (const internal::Vcpu& v : in.vcpus()) {
+    VcpuInfo& vcpu = info.vcpus.emplace_back();
+    vcpu.cpu_ns = v.cpu_ns();
+    for (const internal::Counter& c : v.exits()) vcpu.exits.emplace_back(c.name(), c.value());
+  }
   return info;
 }
 
@@ -304,6 +320,11 @@ Result<ControlReply> ReplyFromProto(const internal::Reply& in) {
     ASSIGN_OR_RETURN(reply.info, InfoFromProto(in.info()));
   }
   return reply;
+}
+
+CrashedEvent::Kind CrashKind(const internal::Crashed& in) {
+  if (in.panic()) return CrashedEvent::Kind::kPanic;
+  return in.triple_fault() ? CrashedEvent::Kind::kTripleFault : CrashedEvent::Kind::kMachine;
 }
 
 ControlEvent EventFromProto(const internal::Event& in) {
@@ -320,9 +341,7 @@ ControlEvent EventFromProto(const internal::Event& in) {
     case Case::kResetDone:
       return ResetDoneEvent{};
     case Case::kCrashed:
-      return CrashedEvent{
-          in.crashed().reason(), in.crashed().report(),
-          in.crashed().panic() ? CrashedEvent::Kind::kPanic : CrashedEvent::Kind::kMachine};
+      return CrashedEvent{in.crashed().reason(), in.crashed().report(), CrashKind(in.crashed())};
     case Case::kSerialInfo:
       return SerialInfoEvent{in.serial_info().path()};
     case Case::EVENT_NOT_SET:
@@ -373,25 +392,27 @@ ControlMessage EncodeReply(const ControlReply& reply) {
 ControlMessage EncodeEvent(const ControlEvent& event) {
   internal::FromVmm out;
   internal::Event* e = out.mutable_event();
-  std::visit(Overloaded{
-                 [&](const HelloEvent& h) {
-                   e->mutable_hello()->set_version(h.version);
-                   e->mutable_hello()->set_build(h.build);
-                   e->mutable_hello()->set_pid(h.pid);
-                 },
-                 [&](const RunningEvent&) { e->mutable_running(); },
-                 [&](const PoweredOffEvent&) { e->mutable_powered_off(); },
-                 [&](const RebootRequestedEvent&) { e->mutable_reboot_requested(); },
-                 [&](const ResetDoneEvent&) { e->mutable_reset_done(); },
-                 [&](const CrashedEvent& c) {
-                   e->mutable_crashed()->set_reason(c.reason);
-                   e->mutable_crashed()->set_report(c.report);
-                   e->mutable_crashed()->set_panic(c.kind == CrashedEvent::Kind::kPanic);
-                 },
-                 [&](const SerialInfoEvent& s) { e->mutable_serial_info()->set_path(s.path); },
-                 [](const UnknownEvent&) {},
-             },
-             event);
+  std::visit(
+      Overloaded{
+          [&](const HelloEvent& h) {
+            e->mutable_hello()->set_version(h.version);
+            e->mutable_hello()->set_build(h.build);
+            e->mutable_hello()->set_pid(h.pid);
+          },
+          [&](const RunningEvent&) { e->mutable_running(); },
+          [&](const PoweredOffEvent&) { e->mutable_powered_off(); },
+          [&](const RebootRequestedEvent&) { e->mutable_reboot_requested(); },
+          [&](const ResetDoneEvent&) { e->mutable_reset_done(); },
+          [&](const CrashedEvent& c) {
+            e->mutable_crashed()->set_reason(c.reason);
+            e->mutable_crashed()->set_report(c.report);
+            e->mutable_crashed()->set_panic(c.kind == CrashedEvent::Kind::kPanic);
+            e->mutable_crashed()->set_triple_fault(c.kind == CrashedEvent::Kind::kTripleFault);
+          },
+          [&](const SerialInfoEvent& s) { e->mutable_serial_info()->set_path(s.path); },
+          [](const UnknownEvent&) {},
+      },
+      event);
   return Finish(out);
 }
 

@@ -5,7 +5,8 @@
 // one ControlReply with its id, in order. Configure comes first and once; Start begins to run what
 // it built. The VMM sends events as they happen; after PoweredOff, RebootRequested or Crashed its
 // process ends (status 0, 0, 1). If the controller's end closes, the VM is powered off hard and the
-// VMM ends.
+// VMM ends; one that listens for controllers (--listen-fd) goes on once it is configured, says Hello
+// to the next, and serves the newest: an older one is closed.
 //
 // Decode… check everything: the peer may be hostile on either side. Any thread; no state.
 #pragma once
@@ -50,7 +51,7 @@ struct ConfigureRequest {
   std::vector<UniqueFd> channels;  // one a config.channels: listening SOCK_STREAM sockets
   // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket
   // twice). kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM
-  // socket. kNone: neither. Either may be non-blocking.
+  // socket. kNone: neither. kHub: in, a listening SOCK_STREAM socket; out, a file or none. Either may be non-blocking.
   UniqueFd serial_in;
   UniqueFd serial_out;
   LogLevel log_level = LogLevel::kInfo;  // the least that is logged, to descriptor 2
@@ -112,6 +113,12 @@ struct BalloonInfo {
   bool operator==(const BalloonInfo&) const = default;
 };
 
+struct VcpuInfo {
+  std::uint64_t cpu_ns = 0;  // of its thread, in the guest and outside
+  std::vector<std::pair<std::string, std::uint64_t>> exits;  // to user space, by reason
+  bool operator==(const VcpuInfo&) const = default;
+};
+
 struct VmInfo {
   VmState state = VmState::kCreated;
   std::uint32_t cpus = 0;
@@ -121,6 +128,8 @@ struct VmInfo {
   SandboxMode sandbox_mode = SandboxMode::kOff;
   std::vector<SandboxLayer> sandbox;
   std::optional<BalloonInfo> balloon;  // asking makes the guest tell newer statistics
+  std::uint64_t resets = 0;            // since the machine was built
+  std::vector<VcpuInfo> vcpus;
   bool operator==(const VmInfo&) const = default;
 };
 
@@ -140,7 +149,7 @@ struct PoweredOffEvent {};       // by the guest or by PowerOffRequest
 struct RebootRequestedEvent {};  // the guest reboots and on_reboot is kExit
 struct ResetDoneEvent {};        // the machine was reset and runs again
 struct CrashedEvent {
-  enum class Kind : std::uint8_t { kMachine, kPanic };
+  enum class Kind : std::uint8_t { kMachine, kPanic, kTripleFault };
   std::string reason;          // one line
   std::string report;          // registers, code bytes: lines
   Kind kind = Kind::kMachine;  // kPanic: the guest's kernel said so itself

@@ -12,7 +12,7 @@ static_assert(static_cast<int>(IoEngine::kSync) + 1 == internal::IO_ENGINE_SYNC)
 static_assert(static_cast<int>(NetConfig::Kind::kSocket) + 1 == internal::NET_KIND_SOCKET);
 static_assert(static_cast<int>(VhostMode::kOff) + 1 == internal::VHOST_MODE_OFF);
 static_assert(static_cast<int>(ConsoleConfig::Kind::kUnix) + 1 == internal::CONSOLE_KIND_UNIX);
-static_assert(static_cast<int>(SerialConfig::Kind::kNone) + 1 == internal::SERIAL_KIND_NONE);
+static_assert(static_cast<int>(SerialConfig::Kind::kHub) + 1 == internal::SERIAL_KIND_HUB);
 
 Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   DiskConfig disk;
@@ -193,7 +193,7 @@ Result<MachineConfig> MachineFromProto(const internal::Machine& in) {
                       in.balloon().free_page_reporting()};
   if (in.has_vsock()) config.vsock = {in.vsock().cid(), in.vsock().path()};
   ASSIGN_OR_RETURN(config.serial.kind,
-                   EnumFromProto(in.serial().kind(), SerialConfig::Kind::kNone, "serial"));
+                   EnumFromProto(in.serial().kind(), SerialConfig::Kind::kHub, "serial"));
   config.serial.path = in.serial().path();
   ASSIGN_OR_RETURN(config.on_reboot, EnumFromProto(in.on_reboot(), OnReboot::kExit, "on-reboot"));
   RETURN_IF_ERROR(Validate(config));

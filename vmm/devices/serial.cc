@@ -136,11 +136,12 @@ void Serial::Drain(int timeout_ms) {
     {
       MutexLock lock(mutex_);
       Flush();
-      if (out_size_ == 0) return;
+      if (out_size_ == 0) break;
     }
     if (waited >= timeout_ms) return;
     backend_->WaitForRoom(std::min(kStepMs, timeout_ms - waited));
   }
+  if (backend_) backend_->Deliver(timeout_ms);
 }
 
 std::size_t Serial::RoomForInput() {

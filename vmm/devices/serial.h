@@ -48,7 +48,8 @@ class Serial final : public IoHandler, private SerialPort {
   void Reset() EXCLUDES(mutex_);
   // A break from the host, which is how SysRq is reached over a serial line. Any thread.
   void SendBreak() EXCLUDES(mutex_);
-  // Writes out what the guest wrote, waiting at most so long for the backend. Any thread.
+  // Writes out what the guest wrote, waiting at most so long for the backend, and as long again for
+  // whoever reads from one that keeps it. On the loop's thread.
   void Drain(int timeout_ms) EXCLUDES(mutex_);
 
  private:

@@ -33,6 +33,9 @@ class SerialBackend {
   virtual void WantInput() = 0;
   // Waits until Write would take something or the time is over. For the machine's last words only.
   virtual void WaitForRoom(int timeout_ms) = 0;
+  // Passes on what Write took and keeps, waiting at most so long for whoever reads it. For the
+  // machine's last words, on the loop's thread.
+  virtual void Deliver(int /*timeout_ms*/) {}
 };
 
 }  // namespace gemel

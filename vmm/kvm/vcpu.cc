@@ -36,6 +36,13 @@ void SetLapicRegister(kvm_lapic_state* lapic, std::size_t offset, std::uint32_t 
 
 }  // namespace
 
+std::string_view ExitWord(Exit exit) {
+  constexpr std::array<std::string_view, kExitKinds> kWords = {
+      "port-read",    "port-write",   "mmio-read",       "mmio-write", "interrupted",
+      "triple-fault", "system-reset", "system-shutdown", "other",      "failed"};
+  return kWords[static_cast<std::size_t>(exit)];
+}
+
 Result<std::unique_ptr<Vcpu>> Vcpu::Create(int vm, std::uint32_t id, std::size_t run_size,
                                            const std::vector<std::uint32_t>& msrs,
                                            const GuestMemory& memory) {

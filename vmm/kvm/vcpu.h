@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -38,6 +39,8 @@ enum class Exit : std::uint8_t {
   kFailed,  // KVM cannot go on; FailureReason says why
 };
 inline constexpr std::size_t kExitKinds = 10;
+// "port-read", …: for counters; never changes.
+std::string_view ExitWord(Exit exit);
 
 class Vcpu {
  public:

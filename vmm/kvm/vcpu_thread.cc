@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 #include <utility>
 
@@ -109,6 +110,18 @@ std::array<std::uint64_t, kExitKinds> VcpuThread::exit_counts() const {
   for (std::size_t i = 0; i < kExitKinds; ++i)
     counts[i] = exits_[i].load(std::memory_order_relaxed);
   return counts;
+}
+
+std::uint64_t VcpuThread::cpu_ns() const {
+  if (!thread_.joinable()) return 0;
+  clockid_t clock{};
+  timespec time{};
+  // The C library names the clock by the thread's number.
+  auto& thread = const_cast<std::thread&>(thread_);
+  if (pthread_getcpuclockid(thread.native_handle(), &clock) != 0) return 0;
+  if (clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
 }
 
 // ---- the vCPU's own thread ----------------------------------------------------------------------

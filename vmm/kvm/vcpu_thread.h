@@ -77,6 +77,8 @@ class VcpuThread {
 
   // How often each kind of exit came; how `gemel` shows what a guest does. Any thread, any time.
   std::array<std::uint64_t, kExitKinds> exit_counts() const;
+  // CPU time of its thread, in the guest and outside; 0 once it has ended. On the owner's thread.
+  std::uint64_t cpu_ns() const;
 
  private:
   enum class State : std::uint8_t { kPaused, kRunning, kFinished };

@@ -40,7 +40,7 @@ struct MachineFds {
   UniqueFd console_out;
   std::vector<UniqueFd> channels;  // one a config.channels, listening
   // By config.serial.kind: kStdio: two ends, kPty: the master twice, kFile: `serial_out` alone,
-  // kUnix: `serial_in`, listening.
+  // kUnix: `serial_in`, listening. kHub: the same, and `serial_out` is a file or none.
   UniqueFd serial_in;
   UniqueFd serial_out;
 };
@@ -61,6 +61,10 @@ class MachineObserver {
   virtual void OnResetDone() = 0;
   // The guest cannot go on; the machine is off. `reason` is one line, `report` registers and code.
   virtual void OnCrashed(const std::string& reason, const std::string& report) = 0;
+  // The same, before the guest's user space began.
+  virtual void OnTripleFault(const std::string& reason, const std::string& report) {
+    OnCrashed(reason, report);
+  }
   // The guest's kernel said that it panicked; the machine is off.
   virtual void OnPanicked() = 0;
 };
@@ -80,6 +84,11 @@ struct MachineDevice {
   std::string place = "";  // "00:01.0" on the PCI bus; empty: at `address` with line `irq`
 };
 
+struct MachineVcpu {
+  std::uint64_t cpu_ns = 0;                                  // of its thread
+  std::vector<std::pair<std::string, std::uint64_t>> exits;  // to user space, by reason
+};
+
 class Machine {
  public:
   // Builds all of it, up to images in guest memory and vCPUs ready to enter. An error names the
@@ -91,6 +100,8 @@ class Machine {
 
   virtual MachineState state() const = 0;
   virtual std::vector<MachineDevice> devices() const = 0;
+  virtual std::vector<MachineVcpu> vcpus() const = 0;
+  virtual std::uint64_t resets() const = 0;  // since Build
 
   // kFailedPrecondition, naming the state, where the state has no such edge.
   virtual Status Start() = 0;

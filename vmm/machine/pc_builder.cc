@@ -73,6 +73,7 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds));
   for (VirtioPart& part : parts) {
     if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
+    if (part.disk != nullptr) disks_.emplace_back(part.info.name, part.disk);
     if (part.balloon != nullptr) balloon_ = part.balloon;
     RETURN_IF_ERROR(platform_->Attach(std::move(part)));
   }
@@ -96,6 +97,10 @@ Status PcMachine::CreateSerial(UniqueFd in, UniqueFd out) {
     case SerialConfig::Kind::kUnix:
       backend = std::make_unique<SocketBackend>("serial", loop_, std::move(in));
       break;
+    case SerialConfig::Kind::kHub: {
+      ASSIGN_OR_RETURN(backend, ConsoleHub::Create("serial", loop_, std::move(in), std::move(out)));
+      break;
+    }
   }
   ASSIGN_OR_RETURN(serial_, Serial::Create("serial", loop_, line, std::move(backend)));
   return ports_.Map(x86::kPortSerial, Serial::kPorts, serial_.get());

@@ -80,10 +80,25 @@ Status PcMachine::Reset() {
 
 std::vector<MachineDevice> PcMachine::devices() const {
   std::vector<MachineDevice> devices = platform_->devices();
-  for (MachineDevice& device : devices)
+  for (MachineDevice& device : devices) {
     for (const auto& [name, net] : nets_)
       if (name == device.name) device.counters = net->counters();
+    for (const auto& [name, counters] : disks_)
+      if (name == device.name) device.counters = virtio::List(*counters);
+  }
   return devices;
+}
+
+std::vector<MachineVcpu> PcMachine::vcpus() const {
+  std::vector<MachineVcpu> all;
+  for (const auto& vcpu : vcpus_) {
+    MachineVcpu& one = all.emplace_back();
+    one.cpu_ns = vcpu->cpu_ns();
+    const auto counts = vcpu->exit_counts();
+    for (std::size_t kind = 0; kind < counts.size(); ++kind)
+      one.exits.emplace_back(kvm::ExitWord(static_cast<kvm::Exit>(kind)), counts[kind]);
+  }
+  return all;
 }
 
 Status PcMachine::SetLink(const std::string& device, bool up) {
@@ -267,7 +282,11 @@ void PcMachine::OnSystemShutdown(std::uint32_t) { OnPowerOff(); }
 void PcMachine::OnTripleFault(std::uint32_t vcpu, std::string report) {
   PostOfThisBoot([this, vcpu, report = std::move(report)] {
     const std::string reason = fmt::format("vCPU {}: triple fault", vcpu);
-    if (!UserSpaceSeen()) return Crash(reason + " before the guest came up", report);
+    if (!UserSpaceSeen()) {
+      if (state_ == MachineState::kOff) return;
+      EndVcpus();
+      return observer_->OnTripleFault(reason + " before the guest came up", report);
+    }
     LOG(kWarning, "machine", "{}, taken as a reboot\n{}", reason, report);
     GuestReboots();
   });

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "virtio/blk/device.h"
 #include "vmm/bus/interrupt.h"
 #include "vmm/bus/io_bus.h"
+#include "vmm/devices/console_hub.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/machine_events.h"
 #include "vmm/devices/reset_port.h"
@@ -34,6 +36,8 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
 
   MachineState state() const override { return state_; }
   std::vector<MachineDevice> devices() const override;
+  std::vector<MachineVcpu> vcpus() const override;
+  std::uint64_t resets() const override { return boot_; }
   Status Start() override;
   Status Pause() override;
   Status Resume() override;
@@ -105,6 +109,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   std::unique_ptr<Rtc> rtc_;
   std::unique_ptr<I8042> i8042_;
   std::unique_ptr<ResetPort> reset_port_;
+  std::vector<std::pair<std::string, std::shared_ptr<virtio::BlkCounters>>> disks_;  // by name
   std::unique_ptr<Platform> platform_;
   std::vector<std::pair<std::string, virtio::NetDevice*>> nets_;  // the platform's, by name
   virtio::BalloonControl* balloon_ = nullptr;                     // the platform's

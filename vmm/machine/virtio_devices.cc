@@ -5,7 +5,6 @@
 
 #include "block/raw.h"
 #include "net/adopt.h"
-#include "virtio/blk/device.h"
 #include "virtio/console/device.h"
 #include "virtio/net/device.h"
 #include "virtio/net/vhost.h"
@@ -32,9 +31,11 @@ Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueF
   part.info.engine = (*backend)->engine();
   if (disk.engine == IoEngine::kAuto && part.info.engine == "sync")
     part.info.note = "this host refuses io_uring";
+  part.disk = std::make_shared<virtio::BlkCounters>();
   ASSIGN_OR_RETURN(part.device, virtio::CreateBlk({.name = part.info.name,
                                                    .serial = disk.serial,
-                                                   .backend = std::move(*backend)}));
+                                                   .backend = std::move(*backend),
+                                                   .counters = part.disk.get()}));
   return part;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "virtio/balloon/device.h"
+#include "virtio/blk/device.h"
 #include "virtio/device.h"
 #include "virtio/net/device.h"
 #include "vmm/config/machine_config.h"
@@ -19,6 +20,7 @@ struct VirtioPart {
   std::unique_ptr<virtio::VirtioDevice> device;
   MachineDevice info;
   virtio::NetDevice* net = nullptr;           // `device`, if it is one
+  std::shared_ptr<virtio::BlkCounters> disk;  // of a disk, which writes to it as long as it lives
   virtio::BalloonControl* balloon = nullptr;  // of a balloon: lives as long as the device
 };
 

@@ -56,11 +56,15 @@ VmServer::Sandbox EnterSandbox(const VmmOptions& options) {
 // Returns only if it could not begin.
 Status Serve(std::span<const char* const> words) {
   ASSIGN_OR_RETURN(const VmmOptions options, ParseVmmOptions(words));
-  ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Adopt(UniqueFd(options.control_fd)));
-  VmServer::Sandbox sandbox = EnterSandbox(options);
   ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
-  ASSIGN_OR_RETURN(const std::unique_ptr<VmServer> server,
-                   VmServer::Create(std::move(channel), loop.get(), std::move(sandbox)));
+  ASSIGN_OR_RETURN(std::unique_ptr<ControllerSeat> seat,
+                   options.listen_fd >= 0
+                       ? ControllerSeat::ForMany(UniqueFd(options.listen_fd), loop.get())
+                       : ControllerSeat::ForOne(UniqueFd(options.control_fd), loop.get()));
+  VmServer::Sandbox sandbox = EnterSandbox(options);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<VmServer> server,
+      VmServer::Create(std::move(seat), loop.get(), std::move(sandbox), options.report_fd));
   loop->Run();
   // Without destructors: they would wait for storage that hangs, and the kernel cleans up as well.
   _exit(server->exit_status());

@@ -1,12 +1,14 @@
 #include "vmm/process/vm_server.h"
 
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
-#include "base/check.h"
 #include "base/log.h"
+#include "vmm/process/last_words.h"
 #include "vmm/sandbox/sandbox.h"
 
 namespace gemel {
@@ -19,6 +21,8 @@ constexpr int kSerialDrainMs = 2000;
 // The reader of a console on stdio may be slow or stopped, and still misses nothing of a guest that
 // ended by itself. Being told to power off cuts this short by the controller's SIGKILL.
 constexpr int kConsoleDrainMs = 600'000;
+// A daemon that has started us and died before it connected has lost us.
+constexpr int kPatienceSeconds = 30;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -71,45 +75,54 @@ BalloonInfo ToBalloonInfo(const virtio::BalloonState& state) {
 
 }  // namespace
 
-Result<std::unique_ptr<VmServer>> VmServer::Create(ControlChannel channel, EventLoop* loop,
-                                                   Sandbox sandbox) {
-  std::unique_ptr<VmServer> server(new VmServer(std::move(channel), loop, std::move(sandbox)));
-  HelloEvent hello;
-  hello.build = GEMEL_VERSION;
-  hello.pid = static_cast<std::uint32_t>(getpid());
-  server->Send(EncodeEvent(hello));
-  RETURN_IF_ERROR(loop->Watch(server->channel_.fd(), EPOLLIN,
-                              [raw = server.get()](std::uint32_t) { raw->OnReadable(); }));
+Result<std::unique_ptr<VmServer>> VmServer::Create(std::unique_ptr<ControllerSeat> seat,
+                                                   EventLoop* loop, Sandbox sandbox,
+                                                   int report_fd) {
+  std::unique_ptr<VmServer> server(
+      new VmServer(std::move(seat), loop, std::move(sandbox), report_fd));
+  VmServer* const raw = server.get();
+  if (raw->seat_->for_many()) RETURN_IF_ERROR(raw->WaitForTheFirst());
+  RETURN_IF_ERROR(raw->seat_->Begin({
+      .on_request = [raw](ControlRequest request) { raw->Handle(std::move(request)); },
+      .on_seated = [raw] { raw->OnSeated(); },
+      .on_left = [raw] { raw->OnControllerGone(); },
+  }));
   return server;
 }
 
-VmServer::~VmServer() { loop_->Unwatch(channel_.fd()); }
-
-void VmServer::OnReadable() {
-  if (reset_request_) return OnControllerGone();  // it is not watched for input now: it hung up
-  while (!reset_request_ && !peer_gone_) {
-    auto received = channel_.Receive();
-    if (!received) {
-      LOG_UNLIMITED(kError, "control", "{}", received.error().message);
-      return OnControllerGone();
-    }
-    if (received->state == Received::State::kNothing) return;
-    if (received->state == Received::State::kClosed) return OnControllerGone();
-    auto request = DecodeRequest(std::move(received->message));
-    if (!request) {
-      LOG_UNLIMITED(kError, "control", "{}", request.error().message);
-      return OnControllerGone();
-    }
-    Handle(std::move(*request));
-  }
+VmServer::~VmServer() {
+  if (patience_) loop_->Unwatch(patience_.get());
 }
 
-// Whoever started this machine is gone, and with it the console and everybody who could stop it.
+Status VmServer::WaitForTheFirst() {
+  patience_.Reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  itimerspec when{};
+  when.it_value.tv_sec = kPatienceSeconds;
+  if (!patience_ || timerfd_settime(patience_.get(), 0, &when, nullptr) != 0)
+    return ErrnoError(errno, "control: timer");
+  return loop_->Watch(patience_.get(), EPOLLIN, [this](std::uint32_t) { OnControllerGone(); });
+}
+
+void VmServer::OnSeated() {
+  if (patience_) loop_->Unwatch(patience_.get());
+  patience_.Reset();
+  reset_request_.reset();
+  HelloEvent hello;
+  hello.build = GEMEL_VERSION;
+  hello.pid = static_cast<std::uint32_t>(getpid());
+  Send(EncodeEvent(hello));
+}
+
+// Whoever started this machine is gone, and with it the console and everybody who could stop it;
+// unless another may come.
 void VmServer::OnControllerGone() {
-  if (std::exchange(peer_gone_, true)) return;
+  reset_request_.reset();
+  const bool built = machine_ != nullptr;
+  if (seat_->for_many() && built) return;
+  if (told_to_end_) return;
   told_to_end_ = true;
-  loop_->Unwatch(channel_.fd());
-  if (machine_ != nullptr && machine_->state() != MachineState::kOff) {
+  if (!built) SayLastWords(report_fd_, "not-configured", "");
+  if (built && machine_->state() != MachineState::kOff) {
     LOG_UNLIMITED(kInfo, "control", "the controller is gone: powering off");
     machine_->PowerOff();
   }
@@ -149,7 +162,8 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
                         [&](const ResetRequest&) -> Status {
                           RETURN_IF_ERROR(built->Reset());
                           reset_request_ = id;
-                          return loop_->Modify(channel_.fd(), 0);
+                          seat_->Hold();
+                          return {};
                         },
                         [](const auto&) { return Status(Internal("request handled elsewhere")); },
                     },
@@ -204,6 +218,9 @@ VmInfo VmServer::Info() const {
                             std::move(device.place)});
   }
   if (machine_->balloon() != nullptr) info.balloon = ToBalloonInfo(machine_->balloon()->Poll());
+  info.resets = machine_->resets();
+  for (MachineVcpu& vcpu : machine_->vcpus())
+    info.vcpus.push_back({vcpu.cpu_ns, std::move(vcpu.exits)});
   return info;
 }
 
@@ -221,18 +238,15 @@ void VmServer::ReplyWithInfo(std::uint64_t id) {
   Send(EncodeReply(reply));
 }
 
-void VmServer::Send(const ControlMessage& message) {
-  if (peer_gone_) return;
-  const Status sent = channel_.Send(message, kSendTimeoutMs);
-  // A gone peer is found by OnReadable, which runs on the loop and not in the middle of something.
-  if (!sent) LOG(kWarning, "control", "{}", sent.error().message);
-}
+void VmServer::Send(const ControlMessage& message) { seat_->Send(message, kSendTimeoutMs); }
 
-void VmServer::End(const ControlEvent& event, int exit_status) {
+// The last words come first: who hears the event may kill us.
+void VmServer::End(const Ending& ending) {
+  SayLastWords(report_fd_, ending.word, ending.reason);
   const bool patient = !told_to_end_ && config_.serial.kind == SerialConfig::Kind::kStdio;
   machine_->DrainSerial(patient ? kConsoleDrainMs : kSerialDrainMs);
-  Send(EncodeEvent(event));
-  exit_status_ = exit_status;
+  Send(EncodeEvent(ending.event));
+  exit_status_ = ending.exit_status;
   loop_->Stop();
 }
 
@@ -242,25 +256,33 @@ void VmServer::OnAssembled() {
   if (sandbox_.mode != SandboxMode::kOff) sandbox::ConfineThread(ThreadRole::kMain);
 }
 
-void VmServer::OnPoweredOff() { End(PoweredOffEvent{}, 0); }
+void VmServer::OnPoweredOff() {
+  End({PoweredOffEvent{}, 0, told_to_end_ ? "powered-off" : "guest-powered-off", ""});
+}
 
-void VmServer::OnRebootExit() { End(RebootRequestedEvent{}, 0); }
+void VmServer::OnRebootExit() { End({RebootRequestedEvent{}, 0, "guest-rebooted", ""}); }
 
 void VmServer::OnResetDone() {
   if (const auto id = std::exchange(reset_request_, std::nullopt)) {
     Reply(*id, {});
-    CHECK(peer_gone_ || loop_->Modify(channel_.fd(), EPOLLIN));
+    seat_->Continue();
   }
   Send(EncodeEvent(ResetDoneEvent{}));
 }
 
 void VmServer::OnCrashed(const std::string& reason, const std::string& report) {
   LOG_UNLIMITED(kError, "machine", "{}\n{}", reason, report);
-  End(CrashedEvent{reason, report, CrashedEvent::Kind::kMachine}, 1);
+  End({CrashedEvent{reason, report, CrashedEvent::Kind::kMachine}, 1, "crashed", reason});
+}
+
+void VmServer::OnTripleFault(const std::string& reason, const std::string& report) {
+  LOG_UNLIMITED(kError, "machine", "{}\n{}", reason, report);
+  End({CrashedEvent{reason, report, CrashedEvent::Kind::kTripleFault}, 1, "triple-fault", reason});
 }
 
 void VmServer::OnPanicked() {
-  End(CrashedEvent{"the guest's kernel panicked", "", CrashedEvent::Kind::kPanic}, 1);
+  const std::string reason = "the guest's kernel panicked";
+  End({CrashedEvent{reason, "", CrashedEvent::Kind::kPanic}, 1, "guest-panicked", reason});
 }
 
 }  // namespace gemel

@@ -5,14 +5,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "vmm/config/sandbox_mode.h"
-#include "vmm/control/control_channel.h"
 #include "vmm/control/control_messages.h"
 #include "vmm/machine/machine.h"
+#include "vmm/process/controller_seat.h"
 
 namespace gemel {
 
@@ -25,11 +26,12 @@ class VmServer : private MachineObserver {
     std::vector<SandboxLayer> layers;
   };
 
-  // Says hello and serves `channel` on `loop`, which outlives it, until the machine has ended or
-  // the controller is gone; then it stops the loop. With a sandbox the calling thread confines
-  // itself once a machine is made of its descriptors.
-  static Result<std::unique_ptr<VmServer>> Create(ControlChannel channel, EventLoop* loop,
-                                                  Sandbox sandbox);
+  // Says hello to whoever takes `seat` and serves them on `loop`, which outlives it, until the
+  // machine has ended; then it stops the loop. So does the end of a controller whom no other can
+  // follow, or who has configured nothing yet. With a sandbox the calling thread confines itself
+  // once a machine is made of its descriptors. `report_fd`: SayLastWords.
+  static Result<std::unique_ptr<VmServer>> Create(std::unique_ptr<ControllerSeat> seat,
+                                                  EventLoop* loop, Sandbox sandbox, int report_fd);
   ~VmServer() override;
 
   // What the process should end with: 0 after power-off or a reboot that ends it, 1 after a crash
@@ -37,10 +39,11 @@ class VmServer : private MachineObserver {
   int exit_status() const { return exit_status_; }
 
  private:
-  VmServer(ControlChannel channel, EventLoop* loop, Sandbox sandbox)
-      : channel_(std::move(channel)), loop_(loop), sandbox_(std::move(sandbox)) {}
+  VmServer(std::unique_ptr<ControllerSeat> seat, EventLoop* loop, Sandbox sandbox, int report_fd)
+      : seat_(std::move(seat)), loop_(loop), sandbox_(std::move(sandbox)), report_fd_(report_fd) {}
 
-  void OnReadable();
+  Status WaitForTheFirst();
+  void OnSeated();
   void OnControllerGone();
   void Handle(ControlRequest request);
   Status Carry(std::uint64_t id, ControlRequestBody body);
@@ -52,18 +55,27 @@ class VmServer : private MachineObserver {
   void Reply(std::uint64_t id, const Status& status);
   void ReplyWithInfo(std::uint64_t id);
   void Send(const ControlMessage& message);
-  void End(const ControlEvent& event, int exit_status);
+  struct Ending {
+    ControlEvent event;
+    int exit_status = 0;
+    std::string_view word;  // SayLastWords
+    std::string reason;
+  };
+  void End(const Ending& ending);
 
   void OnAssembled() override;
   void OnPoweredOff() override;
   void OnRebootExit() override;
   void OnResetDone() override;
   void OnCrashed(const std::string& reason, const std::string& report) override;
+  void OnTripleFault(const std::string& reason, const std::string& report) override;
   void OnPanicked() override;
 
-  ControlChannel channel_;
+  const std::unique_ptr<ControllerSeat> seat_;
   EventLoop* loop_;
   const Sandbox sandbox_;
+  const int report_fd_;
+  UniqueFd patience_;  // a timer until the first controller comes
   MachineConfig config_;
   std::vector<UniqueFd> locks_;  // of the disks; they fall with the process
   std::unique_ptr<Machine> machine_;
@@ -71,7 +83,6 @@ class VmServer : private MachineObserver {
   // in order.
   std::optional<std::uint64_t> reset_request_;
   bool told_to_end_ = false;  // by a PowerOffRequest or by the controller's end
-  bool peer_gone_ = false;
   int exit_status_ = 1;
 };
 

@@ -72,6 +72,8 @@ Status ParseWord(std::string_view word, VmmOptions& options) {
   const std::string_view value = equals == word.npos ? "" : word.substr(equals + 1);
   if (name == "--control-fd") {
     ASSIGN_OR_RETURN(options.control_fd, ParseInt(name, value, 3));
+  } else if (name == "--listen-fd") {
+    ASSIGN_OR_RETURN(options.listen_fd, ParseInt(name, value, 3));
   } else if (name == "--report-fd") {
     ASSIGN_OR_RETURN(options.report_fd, ParseInt(name, value, 3));
   } else if (name == "--sandbox") {
@@ -90,8 +92,9 @@ Result<VmmOptions> ParseVmmOptions(std::span<const char* const> words) {
   VmmOptions options;
   options.jail = {{"jail", false, "not started by gemel-jail"}};
   for (const char* word : words) RETURN_IF_ERROR(ParseWord(word, options));
-  if (options.control_fd < 0)
-    return InvalidArgument("--control-fd: missing (started by gemel run, not by hand)");
+  if ((options.control_fd < 0) == (options.listen_fd < 0))
+    return InvalidArgument(
+        "either --control-fd or --listen-fd (started by gemel run or gemeld, not by hand)");
   return options;
 }
 

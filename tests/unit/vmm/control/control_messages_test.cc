@@ -286,7 +286,9 @@ TEST(ControlMessages, Reply_KeepsEveryField) {
                       {"a", "b"},
                       SandboxMode::kRequired,
                       {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}},
-                      BalloonInfo{1, 2, 3, -1, {{4, 5}, {9, ~0ull}}}};
+                      BalloonInfo{1, 2, 3, -1, {{4, 5}, {9, ~0ull}}},
+                      3,
+                      {VcpuInfo{12'345, {{"port-read", 7}}}, VcpuInfo{}}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);
