@@ -8,28 +8,29 @@
 #include "base/event_loop.h"
 #include "cli/exit_status.h"
 #include "cli/report.h"
-#include "cli/run_files.h"
 #include "cli/run_options.h"
 #include "cli/run_session.h"
-#include "cli/vmm_process.h"
+#include "launch/run_files.h"
+#include "launch/vmm_process.h"
 #include "vmm/control/control_channel.h"
 
 namespace gemel::cli {
 namespace {
 
-Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, RunFiles files) {
-  ASSIGN_OR_RETURN(const VmmPrograms programs, FindVmm());
+Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, launch::RunFiles files) {
+  ASSIGN_OR_RETURN(const launch::VmmPrograms programs, launch::FindVmm());
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(auto ends, ControlChannel::CreatePair());
-  ASSIGN_OR_RETURN(VmmProcess vmm,
-                   VmmProcess::Spawn(programs, options.sandbox, std::move(ends.second).Release()));
+  ASSIGN_OR_RETURN(
+      launch::VmmProcess vmm,
+      launch::VmmProcess::Spawn(programs, options.sandbox, std::move(ends.second).Release()));
   return std::make_unique<RunSession>(std::move(options), std::move(files), std::move(vmm),
                                       std::move(ends.first), std::move(loop));
 }
 
 int RunMachine(RunOptions options) {
   BlockRunSignals();  // first, so that no signal finds a file of ours half made
-  auto files = OpenRunFiles(options.config);
+  auto files = launch::OpenRunFiles(options.config);
   if (!files) {
     PrintError(files.error());
     return kWrongInput;

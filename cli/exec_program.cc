@@ -5,13 +5,13 @@
 #include <cerrno>
 #include <vector>
 
-#include "cli/child_process.h"
+#include "launch/child_process.h"
 
 namespace gemel::cli {
 
 Error ExecProgram(std::string_view name, const char* environment,
                   std::span<const std::string> words) {
-  auto path = FindProgram(name, "cli", environment);
+  auto path = launch::FindProgram(name, "cli", environment);
   if (!path) return std::move(path).error();
   std::string title(name);
   std::vector<std::string> copies(words.begin(), words.end());

@@ -11,12 +11,6 @@ void WriteStderr(std::string_view text) { WriteUnlessFull(STDERR_FILENO, text); 
 
 }  // namespace
 
-Error WithHint(Error error, std::string_view hint) {
-  error.message += '\0';
-  error.message += hint;
-  return error;
-}
-
 std::string Printable(std::string_view text, bool keep_lines) {
   std::string shown;
   for (const char c : text) {
@@ -30,11 +24,9 @@ std::string Printable(std::string_view text, bool keep_lines) {
 }
 
 std::string ErrorText(const Error& error) {
-  const std::string_view message = error.message;
-  const std::size_t zero = message.find('\0');
-  std::string text = fmt::format("error: {}\n", Printable(message.substr(0, zero)));
-  if (zero != std::string_view::npos)
-    text += fmt::format("  {}\n", Printable(message.substr(zero + 1)));
+  const auto [message, hint] = launch::SplitHint(error.message);
+  std::string text = fmt::format("error: {}\n", Printable(message));
+  if (!hint.empty()) text += fmt::format("  {}\n", Printable(hint));
   return text;
 }
 

@@ -7,12 +7,11 @@
 #include <utility>
 
 #include "base/result.h"
+#include "launch/hint.h"
 
 namespace gemel::cli {
 
-// Adds the line that says what to do about it. It travels in the message behind a zero byte, which
-// no argument can contain.
-Error WithHint(Error error, std::string_view hint);
+using launch::WithHint;
 
 // "error: <message>\n", then "  <hint>\n" if there is one. Control characters are shown as \xNN, so
 // that it stays one line whatever the message quotes.

@@ -59,8 +59,8 @@ void BlockRunSignals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-RunSession::RunSession(RunOptions options, RunFiles files, VmmProcess vmm, ControlChannel channel,
-                       std::unique_ptr<EventLoop> loop)
+RunSession::RunSession(RunOptions options, launch::RunFiles files, launch::VmmProcess vmm,
+                       ControlChannel channel, std::unique_ptr<EventLoop> loop)
     : options_(std::move(options)),
       files_(std::move(files)),
       vmm_(std::move(vmm)),
@@ -103,7 +103,7 @@ Status RunSession::WatchSignals() {
 }
 
 Status RunSession::WatchUserNets() {
-  for (UserNetProcess& net : files_.user_nets)
+  for (launch::UserNetProcess& net : files_.user_nets)
     RETURN_IF_ERROR(loop_->Watch(net.process.pidfd(), EPOLLIN,
                                  [this, &net](std::uint32_t) { OnUserNetExit(net); }));
   return {};
@@ -347,7 +347,7 @@ void RunSession::OnVmmExit() {
   ReceiveAtMost(INT_MAX);  // what it said last
   loop_->Unwatch(vmm_.pidfd());
   const pid_t pid = vmm_.pid();
-  const ExitState exit = vmm_.Reap();
+  const launch::ExitState exit = vmm_.Reap();
   if (input_) input_->Suspend();
   // A VMM that fails after the guest has powered off has failed all the same.
   const bool clean = exit.signal == 0 && exit.status == 0;
@@ -356,16 +356,16 @@ void RunSession::OnVmmExit() {
 }
 
 // Status 0: the VM has closed its end. Otherwise the VM has seen it too, and goes on without.
-void RunSession::OnUserNetExit(UserNetProcess& net) {
+void RunSession::OnUserNetExit(launch::UserNetProcess& net) {
   loop_->Unwatch(net.process.pidfd());
   const pid_t pid = net.process.pid();
   const int status = net.process.Reap();
   if (status == 0) return;
   PrintNote(fmt::format("{}: gemel-slirp (process {}) {}: the link is down", net.device, pid,
-                        DescribeEnd(status)));
+                        launch::DescribeEnd(status)));
 }
 
-int RunSession::StatusOf(pid_t pid, const ExitState& exit) const {
+int RunSession::StatusOf(pid_t pid, const launch::ExitState& exit) const {
   const std::string who = fmt::format("{}: gemel-vmm (process {})", options_.config.name, pid);
   if (!exit.failed.empty()) {
     PrintError({Code::kInternal, fmt::format("{}: gemel-vmm was not started: {}",

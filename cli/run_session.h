@@ -10,12 +10,12 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "cli/console_relay.h"
-#include "cli/run_files.h"
 #include "cli/run_options.h"
 #include "cli/terminal.h"
 #include "cli/timer.h"
-#include "cli/vmm_process.h"
 #include "cli/vsock_dialer.h"
+#include "launch/run_files.h"
+#include "launch/vmm_process.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/control_messages.h"
 
@@ -26,8 +26,8 @@ void BlockRunSignals();
 
 class RunSession {
  public:
-  RunSession(RunOptions options, RunFiles files, VmmProcess vmm, ControlChannel channel,
-             std::unique_ptr<EventLoop> loop);
+  RunSession(RunOptions options, launch::RunFiles files, launch::VmmProcess vmm,
+             ControlChannel channel, std::unique_ptr<EventLoop> loop);
 
   // To the VM's end; the exit status (exit_status.h). What went wrong has been printed.
   int Run();
@@ -59,15 +59,15 @@ class RunSession {
   void PowerOffNow(std::string_view why);
 
   void TakeTerminal();
-  void OnUserNetExit(UserNetProcess& net);
+  void OnUserNetExit(launch::UserNetProcess& net);
   void OnVmmExit();
   void Fail(const Error& error, int status);
   void EndIfDone();
-  int StatusOf(pid_t pid, const ExitState& exit) const;
+  int StatusOf(pid_t pid, const launch::ExitState& exit) const;
 
   const RunOptions options_;
-  RunFiles files_;
-  VmmProcess vmm_;
+  launch::RunFiles files_;
+  launch::VmmProcess vmm_;
   std::optional<ControlChannel> channel_;
   std::unique_ptr<EventLoop> loop_;
   Terminal terminal_;

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "cli/unix_socket.h"
+#include "launch/unix_socket.h"
 #include "virtio/vsock/dial.h"
 
 namespace gemel::cli {
@@ -40,7 +40,7 @@ bool VsockDialer::Serve() {
     const virtio::VsockDialState got = virtio::ReceiveDialRequest(socket_.get(), request);
     if (got != virtio::VsockDialState::kDone) return got == virtio::VsockDialState::kAgain;
     virtio::VsockDialReply reply{.id = request.id, .error = ECONNREFUSED, .fd = {}};
-    if (auto fd = ConnectUnix(fmt::format("{}_{}", path_, request.port))) {
+    if (auto fd = launch::ConnectUnix(fmt::format("{}_{}", path_, request.port))) {
       reply.error = 0;
       reply.fd = std::move(*fd);
     }

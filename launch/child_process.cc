@@ -1,4 +1,4 @@
-#include "cli/child_process.h"
+#include "launch/child_process.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 constexpr int kFirstFd = 3;
@@ -46,6 +46,7 @@ class SpawnSettings {
       posix_spawn_file_actions_adddup2(&actions_, fds.out.get(), STDOUT_FILENO);
     else
       posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (fds.err) posix_spawn_file_actions_adddup2(&actions_, fds.err.get(), STDERR_FILENO);
     int number = kFirstFd;
     for (const UniqueFd& fd : fds.fds)
       posix_spawn_file_actions_adddup2(&actions_, fd.get(), number++);
@@ -94,6 +95,7 @@ Result<std::string> FindProgram(std::string_view name, std::string_view build_fo
 Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<std::string> words,
                                          ChildFds fds) {
   RETURN_IF_ERROR(MoveUp(fds.out));
+  RETURN_IF_ERROR(MoveUp(fds.err));
   for (UniqueFd& fd : fds.fds) RETURN_IF_ERROR(MoveUp(fd));
   SpawnSettings settings;
   settings.SetFds(fds);
@@ -117,8 +119,8 @@ Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<st
   return ChildProcess(pid, std::move(pidfd));
 }
 
-void ChildProcess::Kill() const {
-  if (pidfd_) kill(pid_, SIGKILL);  // not reaped: the number is still its own
+void ChildProcess::Signal(int number) const {
+  if (pidfd_) kill(pid_, number);  // not reaped: the number is still its own
 }
 
 int ChildProcess::Reap() {
@@ -142,4 +144,4 @@ std::string DescribeEnd(int wait_status) {
   return fmt::format("was killed by signal {} ({})", signal, strsignal(signal));
 }
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

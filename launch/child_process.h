@@ -1,29 +1,32 @@
-// A program of ours that gemel starts beside itself.
+// A program of ours that gemel or gemeld starts beside itself.
 #pragma once
+#include <signal.h>
 #include <sys/types.h>
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 // Where a program is: `environment` (for tests) if that is set, else beside this executable, else in
 // the folder of a build tree that has it. kNotFound names the place.
 Result<std::string> FindProgram(std::string_view name, std::string_view build_folder,
                                 const char* environment);
 
-// What a child has of ours: /dev/null as standard input, `out` or /dev/null as standard output, our
-// stderr, and `fds` from 3 on. Nothing else, whatever our parent has left open.
+// What a child has of ours: /dev/null as standard input, `out` or /dev/null as standard output, `err`
+// or our own stderr, and `fds` from 3 on. Nothing else, whatever our parent has left open.
 struct ChildFds {
   UniqueFd out;
+  UniqueFd err;
   std::vector<UniqueFd> fds;
 };
 
-// Move-only. Killed and reaped when destroyed. One thread.
+// Move-only. Killed and reaped when destroyed, unless let go. One thread.
 class ChildProcess {
  public:
   // Starts `path` with `words` (the first is its name) in a session of its own: the terminal's
@@ -39,9 +42,13 @@ class ChildProcess {
   bool alive() const { return static_cast<bool>(pidfd_); }
   // Readable once it has ended.
   int pidfd() const { return pidfd_.get(); }
-  void Kill() const;
+  void Kill() const { Signal(SIGKILL); }
+  void Signal(int number) const;
   // Waits for its end; how it was, as waitpid tells it. REQUIRES: alive().
   int Reap();
+  // It goes on without us; the pidfd, by which its end can be seen and it can be reaped
+  // (waitid, P_PIDFD). REQUIRES: alive().
+  UniqueFd LetGo() { return std::move(pidfd_); }
 
  private:
   ChildProcess(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
@@ -53,4 +60,4 @@ class ChildProcess {
 // "ended with status 1", "was killed by signal 9 (Killed)".
 std::string DescribeEnd(int wait_status);
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 class CreatedFile {
  public:
@@ -25,4 +25,4 @@ class CreatedFile {
   std::string path_;
 };
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

@@ -1,4 +1,4 @@
-#include "cli/run_files.h"
+#include "launch/run_files.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -13,12 +13,12 @@
 
 #include "block/device_discard.h"
 #include "block/lock.h"
-#include "cli/report.h"
-#include "cli/run_networks.h"
-#include "cli/unix_socket.h"
+#include "launch/hint.h"
+#include "launch/run_networks.h"
+#include "launch/unix_socket.h"
 #include "vmm/config/host_limits.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 std::unexpected<Error> Problem(std::string_view argument, const std::string& path, int error) {
@@ -72,9 +72,14 @@ Result<UniqueFd> OpenDisk(const DiskConfig& disk) {
   return fd;
 }
 
-Status OpenDisks(RunFiles& files) {
-  for (DiskConfig& disk : files.request.config.disks) {
-    ASSIGN_OR_RETURN(UniqueFd fd, OpenDisk(disk));
+Status OpenDisks(std::vector<UniqueFd> given, RunFiles& files) {
+  given.resize(files.request.config.disks.size());
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    DiskConfig& disk = files.request.config.disks[i];
+    UniqueFd fd = std::move(given[i]);
+    if (!fd) {
+      ASSIGN_OR_RETURN(fd, OpenDisk(disk));
+    }
     auto lock = block::TakeImageLock(fd.get(), disk.readonly);
     if (!lock) return WithContext(lock.error(), "disk: " + disk.path);
     disk.device_discard = block::DeviceDiscard(fd.get());
@@ -177,6 +182,7 @@ Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
     case SerialConfig::Kind::kUnix:
       return OpenSerialSocket(serial.path, files);
     case SerialConfig::Kind::kNone:
+    case SerialConfig::Kind::kHub:
       return {};
   }
   return {};
@@ -184,10 +190,12 @@ Status OpenSerial(const SerialConfig& serial, RunFiles& files) {
 
 // ---- networks -----------------------------------------------------------------------------------
 
-Status OpenNet(std::size_t index, RunFiles& files) {
+Status OpenNet(std::size_t index, NetFds given, RunFiles& files) {
   MachineConfig& config = files.request.config;
-  NetFds fds;
-  if (config.nets[index].kind == NetConfig::Kind::kUser) {
+  NetFds fds = std::move(given);
+  if (!fds.queues.empty()) {
+    SettleAddress(config, index);
+  } else if (config.nets[index].kind == NetConfig::Kind::kUser) {
     ASSIGN_OR_RETURN(UserNet user, StartUserNet(config.name, config.nets[index]));
     fds.queues.push_back(std::move(user.vm_end));
     files.user_nets.push_back({fmt::format("net{}", index), std::move(user.process)});
@@ -240,20 +248,28 @@ Status OpenVsock(const VsockConfig& vsock, RunFiles& files) {
 
 }  // namespace
 
-Result<RunFiles> OpenRunFiles(const MachineConfig& config) {
+Result<RunFiles> OpenRunFiles(const MachineConfig& config, GivenFiles given) {
   ASSIGN_OR_RETURN(const HostLimits limits, ReadHostMemory());
   RETURN_IF_ERROR(CheckHostLimits(config, limits));
   RunFiles files;
   files.request.config = config;
-  ASSIGN_OR_RETURN(files.request.kernel, OpenBootFile("kernel", config.boot.kernel));
-  ASSIGN_OR_RETURN(files.request.initrd, OpenBootFile("initrd", config.boot.initrd));
-  RETURN_IF_ERROR(OpenDisks(files));
+  files.request.kernel = std::move(given.kernel);
+  files.request.initrd = std::move(given.initrd);
+  if (!files.request.kernel) {
+    ASSIGN_OR_RETURN(files.request.kernel, OpenBootFile("kernel", config.boot.kernel));
+  }
+  if (!files.request.initrd) {
+    ASSIGN_OR_RETURN(files.request.initrd, OpenBootFile("initrd", config.boot.initrd));
+  }
+  RETURN_IF_ERROR(OpenDisks(std::move(given.disks), files));
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
   RETURN_IF_ERROR(OpenConsole(config, files));
   if (config.vsock) RETURN_IF_ERROR(OpenVsock(*config.vsock, files));
-  for (std::size_t i = 0; i < config.nets.size(); ++i) RETURN_IF_ERROR(OpenNet(i, files));
+  given.nets.resize(config.nets.size());
+  for (std::size_t i = 0; i < config.nets.size(); ++i)
+    RETURN_IF_ERROR(OpenNet(i, std::move(given.nets[i]), files));
   return files;
 }
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

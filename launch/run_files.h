@@ -6,12 +6,12 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cli/created_file.h"
-#include "cli/user_net.h"
+#include "launch/created_file.h"
+#include "launch/user_net.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/control/control_messages.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 struct UserNetProcess {
   std::string device;  // "net0"
@@ -34,8 +34,17 @@ struct RunFiles {
   UniqueFd vsock_dialer;                     // our end (cli/vsock_dialer.h)
 };
 
-// Checks `config` against this host and opens what it names. Errors are ready for the user:
-// "<argument>: <value>: <what is wrong>".
-Result<RunFiles> OpenRunFiles(const MachineConfig& config);
+// What the caller has opened itself, instead of by its path. Each may be empty.
+struct GivenFiles {
+  UniqueFd kernel;
+  UniqueFd initrd;
+  std::vector<UniqueFd> disks;  // none, or one a config.disks; not locked yet
+  std::vector<NetFds> nets;     // none, or one a config.nets
+};
 
-}  // namespace gemel::cli
+// Checks `config` against this host and opens what it names and nobody has given. Errors are ready
+// for the user: "<argument>: <value>: <what is wrong>". The descriptors of a console hub are its
+// maker's to add.
+Result<RunFiles> OpenRunFiles(const MachineConfig& config, GivenFiles given = {});
+
+}  // namespace gemel::launch

@@ -1,4 +1,4 @@
-#include "cli/run_networks.h"
+#include "launch/run_networks.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -7,10 +7,10 @@
 #include <cerrno>
 
 #include "base/file_util.h"
-#include "cli/report.h"
+#include "launch/hint.h"
 #include "net/host_interface.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 using Kind = NetConfig::Kind;
@@ -100,4 +100,4 @@ Result<HostNetwork> OpenHostNetwork(MachineConfig& config, std::size_t index) {
 
 void SettleAddress(MachineConfig& config, std::size_t index) { Settle(config, index, false); }
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

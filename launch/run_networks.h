@@ -7,7 +7,7 @@
 #include "vmm/config/machine_config.h"
 #include "vmm/config/net_fds.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 struct HostNetwork {
   NetFds fds;
@@ -23,4 +23,4 @@ Result<HostNetwork> OpenHostNetwork(MachineConfig& config, std::size_t index);
 // The address alone, of a network of kind kUser.
 void SettleAddress(MachineConfig& config, std::size_t index);
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

@@ -1,4 +1,4 @@
-#include "cli/unix_socket.h"
+#include "launch/unix_socket.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 std::unexpected<Error> Problem(std::string_view argument, std::string_view shown, int error) {
@@ -73,4 +73,4 @@ Result<UniqueFd> ConnectUnix(const std::string& path) {
   return fd;
 }
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

@@ -5,9 +5,9 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cli/created_file.h"
+#include "launch/created_file.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 struct ListeningSocket {
   UniqueFd fd;       // non-blocking
@@ -23,4 +23,4 @@ Result<ListeningSocket> ListenUnix(std::string_view argument, const std::string&
 // its backlog is full.
 Result<UniqueFd> ConnectUnix(const std::string& path);
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

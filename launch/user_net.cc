@@ -1,4 +1,4 @@
-#include "cli/user_net.h"
+#include "launch/user_net.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 constexpr std::string_view kReady = "ready\n";
@@ -90,4 +90,4 @@ Result<UserNet> StartUserNet(const std::string& vm_name, const NetConfig& net) {
   return UserNet{std::move(process), std::move(pair.vm)};
 }
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

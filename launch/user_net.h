@@ -4,10 +4,10 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cli/child_process.h"
+#include "launch/child_process.h"
 #include "vmm/config/net_config.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 struct UserNet {
   ChildProcess process;  // ends by itself once nobody has the VM's end any more
@@ -22,4 +22,4 @@ Result<UserNet> StartUserNet(const std::string& vm_name, const NetConfig& net);
 // The words of --net that mean `net`, as far as they concern gemel-slirp. ParseNet reads them back.
 std::string UserNetWords(const NetConfig& net);
 
-}  // namespace gemel::cli
+}  // namespace gemel::launch

@@ -4,12 +4,14 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "launch/child_process.h"
 #include "vmm/config/sandbox_mode.h"
 
-namespace gemel::cli {
+namespace gemel::launch {
 
 // The two programs of a VM's process.
 struct VmmPrograms {
@@ -17,8 +19,8 @@ struct VmmPrograms {
   std::string jail;
 };
 
-// Beside this executable, else where a build tree has them; $GEMEL_VMM (for tests) names another
-// gemel-vmm. kNotFound names the places.
+// Beside this executable, else where a build tree has them; $GEMEL_VMM and $GEMEL_JAIL (for tests)
+// name others. kNotFound names the places.
 Result<VmmPrograms> FindVmm();
 
 // How a process ended.
@@ -29,12 +31,14 @@ struct ExitState {
   // kept it from being started. Empty: nothing.
   std::string refused;
   std::string failed;
+  // What gemel-vmm said itself, of why it ends (vmm/process/last_words.h): "guest-powered-off".
+  std::string last_words;
 };
 
 // Takes the parts of an exit record (jail/exit_record.h), which is not to be trusted, into `state`.
 void ReadExitRecord(std::string_view record, ExitState& state);
 
-// Move-only. Killed and reaped when destroyed.
+// One that ends with us. Move-only. Killed and reaped when destroyed.
 class VmmProcess {
  public:
   // Starts gemel-vmm in a session of its own (the terminal's signals are not for it) with the
@@ -47,22 +51,35 @@ class VmmProcess {
   ~VmmProcess();
 
   // Of the jail, if there is one.
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return process_.pid(); }
   // Not reaped yet.
-  bool alive() const { return static_cast<bool>(pidfd_); }
+  bool alive() const { return process_.alive(); }
   // Readable once it has ended.
-  int pidfd() const { return pidfd_.get(); }
+  int pidfd() const { return process_.pidfd(); }
   void Kill() const;
   // Waits for its end.
   ExitState Reap();
 
  private:
-  VmmProcess() = default;
+  VmmProcess(ChildProcess process, UniqueFd life, UniqueFd record)
+      : process_(std::move(process)), life_(std::move(life)), record_(std::move(record)) {}
 
-  pid_t pid_ = -1;
-  UniqueFd pidfd_;   // empty once reaped
+  ChildProcess process_;
   UniqueFd life_;    // the jail ends soon after it is closed; empty without a jail
   UniqueFd record_;  // where the jail writes how it ended; the same
 };
 
-}  // namespace gemel::cli
+// One that goes on when we end, and is found again.
+struct LastingVmm {
+  std::string name;           // shown in the jail's command line, as --vm=<name>
+  std::string cgroup;         // an existing folder to join; empty: it makes its own
+  UniqueFd control_listener;  // a listening SOCK_SEQPACKET socket for controllers
+  UniqueFd exit_record;       // a file; the jail writes how it ended, when all has gone
+  UniqueFd log;               // its stderr; empty: ours
+  SandboxMode sandbox = SandboxMode::kDefault;
+};
+
+// Starts it, always within a jail. The process is the jail's outer one.
+Result<ChildProcess> SpawnLastingVmm(const VmmPrograms& programs, LastingVmm vmm);
+
+}  // namespace gemel::launch

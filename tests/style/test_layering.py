@@ -50,17 +50,16 @@ ALLOWED = {
     "pki": ("base",),
     # Who may do what: rules and files; gRPC itself only in server_tls.
     "grpc/access": ("vmm/config", "pki"),
-    "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "proto"),
+    "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "launch", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
-    # gemel opens and locks disks for the VM process, as the daemon will.
-    "cli": ("vmm/config", "vmm/control", "block"),
+    # Opens and locks what a VM is made of and starts its process: for gemel and for gemeld.
+    "launch": ("vmm/config", "vmm/control", "block", "net"),
+    "cli": ("vmm/config", "vmm/control", "launch"),
 }
 # cli/host_check asks KVM itself what it can do, with guests of a few instructions.
-# cli/run_files locks disk images before it hands them over.
 # cli/vsock_dialer speaks to the vsock device.
 EXTRA = {"cli/host_check": ("vmm/kvm",), "cli/command_pki": ("pki",),
-         "cli/run_files": ("block",), "cli/run_networks": ("net",),
          "cli/vsock_dialer": ("virtio/vsock",)}
 LAYERED = {folder.split("/")[0] for folder in ALLOWED}
 

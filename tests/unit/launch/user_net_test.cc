@@ -1,8 +1,8 @@
-#include "cli/user_net.h"
+#include "launch/user_net.h"
 
 #include <gtest/gtest.h>
 
-namespace gemel::cli {
+namespace gemel::launch {
 namespace {
 
 void ExpectReadBack(std::string_view text) {
@@ -24,4 +24,4 @@ TEST(UserNetWords, WhatConcernsTheHelper_IsReadBackTheSame) {
 }
 
 }  // namespace
-}  // namespace gemel::cli
+}  // namespace gemel::launch
