@@ -51,7 +51,8 @@ struct ConfigureRequest {
   std::vector<UniqueFd> channels;  // one a config.channels: listening SOCK_STREAM sockets
   // By config.serial.kind. kStdio: what the guest reads from and writes to (pipes, or one socket
   // twice). kPty: the master, twice. kFile: out alone. kUnix: in alone, a listening SOCK_STREAM
-  // socket. kNone: neither. kHub: in, a listening SOCK_STREAM socket; out, a file or none. Either may be non-blocking.
+  // socket. kNone: neither. kHub: in, a listening SOCK_STREAM socket; out, a file or none. Either
+  // may be non-blocking.
   UniqueFd serial_in;
   UniqueFd serial_out;
   LogLevel log_level = LogLevel::kInfo;  // the least that is logged, to descriptor 2
