@@ -8,6 +8,9 @@
 #else
 #define GEMEL_THREAD_ANNOTATION(x)
 #endif
+// Debian's Abseil, which gRPC's headers bring along, has the same words with the same meaning.
+#undef GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
 #define GUARDED_BY(x) GEMEL_THREAD_ANNOTATION(guarded_by(x))
 #define REQUIRES(...) GEMEL_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) GEMEL_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))

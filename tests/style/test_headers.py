@@ -8,7 +8,7 @@ import subprocess
 import tree
 
 FLAGS = ("-std=c++2b", "-D_FILE_OFFSET_BITS=64", "-O0", "-w",
-         "-iquote", ".", "-iquote", str(tree.BUILD))
+         "-iquote", ".", "-iquote", str(tree.BUILD), "-isystem", str(tree.BUILD / "proto"))
 
 
 def headers():

@@ -1,0 +1,49 @@
+// What every call goes through before anything else: who is it, may they, and the record of it.
+#pragma once
+#include <grpcpp/support/status.h>
+
+#include <string>
+#include <string_view>
+
+#include "grpc/access/doorman.h"
+#include "grpc/api_error.h"
+
+namespace grpc {
+class ServerContextBase;
+}  // namespace grpc
+
+namespace gemel::daemon {
+
+// With google.rpc.Status in the trailer, as clients of all languages read it.
+grpc::Status ToGrpc(const ApiError& error);
+
+// The doorman (grpc/access/doorman.h), asked and answering in the API's words. Any thread.
+class CallGate {
+ public:
+  // It outlives this.
+  explicit CallGate(const access::Doorman* doorman) : doorman_(doorman) {}
+
+  // kUnauthenticated, kPermissionDenied; a denial is in the audit log by then.
+  ApiResult<access::Caller> Admit(const grpc::ServerContextBase& context, std::string_view method,
+                                  access::Permission permission, std::string_view resource) const;
+  // For List and Watch of `parent` ("projects/web"; "*").
+  ApiResult<access::Caller> AdmitList(const grpc::ServerContextBase& context,
+                                      std::string_view method, std::string_view parent) const;
+  bool MayRead(const access::Caller& caller, std::string_view resource) const {
+    return doorman_->MaySee(caller, resource);
+  }
+  const access::Doorman& doorman() const { return *doorman_; }
+
+  // The record of a mutating call, before it is answered.
+  void Record(const access::Caller& caller, std::string_view method, std::string_view resource,
+              std::string_view request_id, const ApiError* error) const;
+
+ private:
+  const access::Doorman* const doorman_;
+};
+
+// "/gemel.v1.VirtualMachines/Start" of "VirtualMachines/Start".
+access::Call DescribeCall(std::string_view method, access::Permission permission,
+                          std::string_view resource, std::string_view request_id = "");
+
+}  // namespace gemel::daemon

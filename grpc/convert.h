@@ -1,0 +1,40 @@
+// From what the API says of a machine to what a VM's process is made of. Pure but for `HostPaths`.
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "grpc/api_error.h"
+#include "grpc/vm_exit.h"
+#include "grpc/vm_limits.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
+#include "vmm/config/machine_config.h"
+
+namespace gemel::daemon {
+
+// What of the host's file system the API may name.
+struct HostPaths {
+  std::vector<std::string> boot_folders;  // kernels and initrds are below these, or refused
+  // The path of a disk; kInvalidArgument (field empty) for a disk that is not there or not usable.
+  std::function<ApiResult<std::string>(std::string_view disk)> disk_path;
+};
+
+// Sets what was left to its default, so that a later change of a default changes no machine.
+void FillDefaults(v1::VirtualMachineSpec& spec);
+
+// A validated configuration of `spec` with its defaults. kInvalidArgument naming "<prefix>.<field>"
+// and its value.
+ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std::string_view vm_id,
+                                         std::string_view uid, const HostPaths& paths,
+                                         std::string_view prefix);
+ApiResult<VmLimits> ToLimits(const v1::VirtualMachineSpec& spec, std::string_view prefix);
+
+v1::ExitReason ToExitReason(VmExitCause cause);
+// "GUEST_POWER_OFF" of EXIT_REASON_GUEST_POWER_OFF.
+std::string ReasonWord(v1::ExitReason reason);
+
+// The folder of `folders` that `path` is in, without looking at the file system; empty: none.
+std::string_view FolderOf(std::string_view path, const std::vector<std::string>& folders);
+
+}  // namespace gemel::daemon

@@ -1,0 +1,215 @@
+#include "grpc/daemon.h"
+
+#include <grpcpp/impl/service_type.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/file_util.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "grpc/access/server_tls.h"
+#include "grpc/api_server.h"
+#include "grpc/events_service.h"
+#include "grpc/nodes_service.h"
+#include "grpc/operations_service.h"
+#include "grpc/virtual_machines_service.h"
+#include "grpc/vm_store.h"
+
+namespace gemel::daemon {
+namespace {
+
+Status MakeFolder(const std::string& path, mode_t mode) {
+  if (mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
+  return ErrnoError(errno, path);
+}
+
+// One daemon a folder: the lock ends with the process, however it ends.
+Result<UniqueFd> LockFolder(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDWR | O_CREAT));
+  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+    return FailedPrecondition("{}: another gemeld has it", path);
+  return file;
+}
+
+Result<UniqueFd> WatchSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  static_cast<void>(signal(SIGPIPE, SIG_IGN));
+  UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return ErrnoError(errno, "signalfd");
+  return fd;
+}
+
+class Daemon {
+ public:
+  Daemon(const DaemonConfig& config, const SupervisorFactory& factory)
+      : config_(config), factory_(factory) {}
+  ~Daemon();
+
+  Status Begin();
+  void Run() { main_loop_->Run(); }
+
+ private:
+  Status PrepareFolders();
+  Status PrepareAccess();
+  Status PrepareManager();
+  Status StartManager();
+  HostPaths Paths();
+
+  const DaemonConfig& config_;
+  const SupervisorFactory& factory_;
+  const SystemClock clock_;
+  UniqueFd state_lock_, run_lock_, signals_;
+  std::unique_ptr<EventLoop> main_loop_;  // signals and new connections
+  std::unique_ptr<EventLoop> loop_;       // the manager's
+  std::unique_ptr<Timers> timers_;
+  std::unique_ptr<access::PolicyStore> policy_;
+  std::unique_ptr<access::AuditLog> audit_;
+  access::Identities identities_;
+  std::unique_ptr<access::Doorman> doorman_;
+  std::unique_ptr<CallGate> gate_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::unique_ptr<SqliteStore> store_;
+  Published published_;
+  std::unique_ptr<VmManager> manager_;
+  std::unique_ptr<VmSupervisor> supervisor_;
+  ServiceContext services_;
+  std::unique_ptr<VirtualMachinesService> vms_;
+  std::unique_ptr<OperationsService> operations_;
+  std::unique_ptr<EventsService> events_;
+  std::unique_ptr<NodesService> nodes_;
+  std::unique_ptr<ApiServer> server_;
+  std::thread manager_thread_;
+};
+
+// Calls first, which need the manager; then the manager, whose VMs run on.
+Daemon::~Daemon() {
+  server_.reset();
+  if (manager_thread_.joinable()) {
+    loop_->Stop();
+    manager_thread_.join();
+  }
+  supervisor_.reset();
+  manager_.reset();
+}
+
+Status Daemon::PrepareFolders() {
+  RETURN_IF_ERROR(MakeFolder(config_.state_dir, 0700));
+  // Callers pass through it to api.sock; what else is in it has modes of its own.
+  RETURN_IF_ERROR(MakeFolder(config_.run_dir, 0711));
+  ASSIGN_OR_RETURN(state_lock_, LockFolder(config_.state_dir));
+  ASSIGN_OR_RETURN(run_lock_, LockFolder(config_.run_dir));
+  return {};
+}
+
+Status Daemon::PrepareAccess() {
+  ASSIGN_OR_RETURN(policy_, access::PolicyStore::Open(config_.state_dir + "/access"));
+  ASSIGN_OR_RETURN(audit_, access::AuditLog::Open(config_.state_dir + "/audit.log", &clock_));
+  identities_.Add(std::make_unique<access::LocalIdentity>(&clock_));
+  if (!config_.tls_listen.empty()) {
+    ASSIGN_OR_RETURN(access::ServerTls tls,
+                     access::MakeServerTls(access::TlsFiles::Of(config_.pki_dir)));
+    credentials_ = tls.credentials;
+    identities_.Add(std::make_unique<access::CertificateIdentity>(tls.revoked, &clock_));
+  }
+  doorman_ = std::make_unique<access::Doorman>(&identities_, policy_.get(), audit_.get());
+  gate_ = std::make_unique<CallGate>(doorman_.get());
+  return {};
+}
+
+HostPaths Daemon::Paths() {
+  HostPaths paths;
+  paths.boot_folders = config_.boot_dirs;
+  paths.disk_path = [](std::string_view disk) -> ApiResult<std::string> {
+    return std::unexpected(InvalidField("", fmt::format("\"{}\" does not exist", disk)));
+  };
+  return paths;
+}
+
+Status Daemon::PrepareManager() {
+  ASSIGN_OR_RETURN(loop_, EventLoop::Create());
+  ASSIGN_OR_RETURN(timers_, Timers::Create(loop_.get(), &clock_));
+  ASSIGN_OR_RETURN(store_, SqliteStore::Open(config_.state_dir + "/gemeld.db"));
+  VmManager::Options options;
+  options.node = config_.node;
+  options.paths = Paths();
+  options.memory_capacity = config_.memory_capacity;
+  options.cpu_capacity_millis = std::thread::hardware_concurrency() * 1000;
+  options.quotas = policy_.get();
+  manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, store_.get(),
+                                         &published_, options);
+  ASSIGN_OR_RETURN(supervisor_,
+                   factory_(loop_.get(), config_, [this](const VmUid& uid, const VmEvent& event) {
+                     manager_->OnVmEvent(uid, event);
+                   }));
+  services_.loop = loop_.get();
+  services_.timers = timers_.get();
+  services_.manager = manager_.get();
+  services_.published = &published_;
+  services_.gate = gate_.get();
+  return {};
+}
+
+// Returns once the machines of before were found again.
+Status Daemon::StartManager() {
+  std::promise<Status> ready;
+  loop_->Post([this, &ready] {
+    manager_->Begin(supervisor_.get(),
+                    [&ready](Status status) { ready.set_value(std::move(status)); });
+  });
+  ASSIGN_OR_RETURN(manager_thread_, StartThread("manager", [this] { loop_->Run(); }));
+  return ready.get_future().get();
+}
+
+Status Daemon::Begin() {
+  ASSIGN_OR_RETURN(signals_, WatchSignals());
+  ASSIGN_OR_RETURN(main_loop_, EventLoop::Create());
+  RETURN_IF_ERROR(
+      main_loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { main_loop_->Stop(); }));
+  RETURN_IF_ERROR(PrepareFolders());
+  RETURN_IF_ERROR(PrepareAccess());
+  RETURN_IF_ERROR(PrepareManager());
+  RETURN_IF_ERROR(StartManager());
+  vms_ = std::make_unique<VirtualMachinesService>(&services_);
+  operations_ = std::make_unique<OperationsService>(&services_);
+  events_ = std::make_unique<EventsService>(&services_);
+  nodes_ = std::make_unique<NodesService>(
+      &services_, NodesService::Facts{config_.node, GEMEL_VERSION, config_.memory_capacity,
+                                      std::thread::hardware_concurrency() * 1000});
+  ASSIGN_OR_RETURN(
+      server_,
+      ApiServer::Start(config_, {vms_.get(), operations_.get(), events_.get(), nodes_.get()},
+                       main_loop_.get(), credentials_));
+  LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
+                published_.vms.size());
+  return {};
+}
+
+}  // namespace
+
+int RunDaemon(const DaemonConfig& config, const SupervisorFactory& make_supervisor) {
+  SetLogLevel(config.log_level);
+  if (!config.tls_listen.empty()) access::AllowTls13Alone();
+  Daemon daemon(config, make_supervisor);
+  if (const Status begun = daemon.Begin(); !begun) {
+    LOG_UNLIMITED(kError, "gemeld", "{}", begun.error().message);
+    return 1;
+  }
+  daemon.Run();
+  LOG_UNLIMITED(kInfo, "gemeld", "ends; machines run on");
+  return 0;
+}
+
+}  // namespace gemel::daemon

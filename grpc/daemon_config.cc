@@ -1,0 +1,166 @@
+#include "grpc/daemon_config.h"
+
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+
+#define TOML_EXCEPTIONS 0
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+#include "base/file_util.h"
+#include "vmm/config/parse.h"
+
+namespace gemel::daemon {
+namespace {
+
+constexpr std::string_view kHelp =
+    "usage: gemeld [--config FILE] [--state-dir DIR] [--run-dir DIR] [--node NAME] [--boot-dir "
+    "DIR]\n"
+    "              [--listen ADDRESS:PORT --pki-dir DIR] [--log-level debug|info|warning|error]\n"
+    "The API is at <run-dir>/api.sock, and with TLS at --listen. See docs/GEMELD.md.\n";
+
+Result<LogLevel> ParseLevel(std::string_view word) {
+  static constexpr std::array<std::pair<std::string_view, LogLevel>, 4> kLevels = {{
+      {"debug", LogLevel::kDebug},
+      {"info", LogLevel::kInfo},
+      {"warning", LogLevel::kWarning},
+      {"error", LogLevel::kError},
+  }};
+  for (const auto& [name, level] : kLevels) {
+    if (name == word) return level;
+  }
+  return InvalidArgument("log_level: {}: one of debug, info, warning, error", word);
+}
+
+Result<mode_t> ParseMode(std::string_view word) {
+  mode_t mode = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), mode, 8);
+  if (error != std::errc() || end != word.data() + word.size() || mode > 0777)
+    return InvalidArgument("socket.mode: {}: octal digits up to 0777", word);
+  return mode;
+}
+
+Status SetText(const std::string& key, const std::string& value, DaemonConfig& config) {
+  if (key == "node")
+    config.node = value;
+  else if (key == "state_dir")
+    config.state_dir = value;
+  else if (key == "run_dir")
+    config.run_dir = value;
+  else if (key == "socket.group")
+    config.socket_group = value;
+  else if (key == "tls.listen")
+    config.tls_listen = value;
+  else if (key == "tls.pki_dir")
+    config.pki_dir = value;
+  else if (key == "socket.mode") {
+    ASSIGN_OR_RETURN(config.socket_mode, ParseMode(value));
+  } else if (key == "log_level") {
+    ASSIGN_OR_RETURN(config.log_level, ParseLevel(value));
+  } else if (key == "memory_capacity") {
+    ASSIGN_OR_RETURN(config.memory_capacity, ParseSize("memory_capacity", value));
+  } else if (key.starts_with("pools.") && key.ends_with(".path") && key.size() > 11) {
+    config.pools[key.substr(6, key.size() - 11)] = value;
+  } else {
+    return InvalidArgument("{}: unknown", key);
+  }
+  return {};
+}
+
+Status SetList(const std::string& key, const toml::array& values, DaemonConfig& config) {
+  std::vector<std::string> texts;
+  for (const toml::node& node : values) {
+    const auto text = node.value<std::string>();
+    if (!text) return InvalidArgument("{}: a list of texts, and this is none", key);
+    texts.push_back(*text);
+  }
+  if (key == "boot_dirs")
+    config.boot_dirs = texts;
+  else if (key == "block_devices")
+    config.block_devices = texts;
+  else
+    return InvalidArgument("{}: unknown, or not a list", key);
+  return {};
+}
+
+Status SetTable(const std::string& prefix, const toml::table& table, DaemonConfig& config) {
+  for (const auto& [key, node] : table) {
+    const std::string path = prefix + std::string(key.str());
+    if (const auto* below = node.as_table()) {
+      RETURN_IF_ERROR(SetTable(path + ".", *below, config));
+    } else if (const auto* list = node.as_array()) {
+      RETURN_IF_ERROR(SetList(path, *list, config));
+    } else if (const auto text = node.value<std::string>()) {
+      RETURN_IF_ERROR(SetText(path, *text, config));
+    } else {
+      return InvalidArgument("{}: not a text in quotes", path);
+    }
+  }
+  return {};
+}
+
+Status SetWord(const std::string& word, const std::string& value, DaemonConfig& config) {
+  if (word == "--boot-dir") {
+    config.boot_dirs.push_back(value);
+    return {};
+  }
+  static const std::map<std::string, std::string> kKeys = {
+      {"--state-dir", "state_dir"}, {"--run-dir", "run_dir"},     {"--node", "node"},
+      {"--listen", "tls.listen"},   {"--pki-dir", "tls.pki_dir"}, {"--log-level", "log_level"}};
+  const auto key = kKeys.find(word);
+  if (key == kKeys.end()) return InvalidArgument("{}: unknown word; gemeld --help", word);
+  return SetText(key->second, value, config);
+}
+
+}  // namespace
+
+Status ParseDaemonConfig(std::string_view text, DaemonConfig& config) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    return InvalidArgument("line {}: {}", parsed.error().source().begin.line,
+                           parsed.error().description());
+  }
+  return SetTable("", parsed.table(), config);
+}
+
+Result<DaemonConfig> ReadDaemonConfig(const std::vector<std::string>& words) {
+  DaemonConfig config;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == "--help" || words[i] == "-h")
+      return MakeError(Code::kCancelled, std::string(kHelp));
+    if (words[i] == "--version") return MakeError(Code::kCancelled, "gemeld " GEMEL_VERSION "\n");
+    if (i + 1 == words.size() || !words[i].starts_with("--"))
+      return InvalidArgument("{}: not a word with a value; gemeld --help", words[i]);
+    if (words[i++] != "--config") continue;
+    ASSIGN_OR_RETURN(const std::string text, ReadTextFile(words[i]));
+    if (const Status parsed = ParseDaemonConfig(text, config); !parsed)
+      return WithContext(parsed.error(), words[i]);
+  }
+  for (std::size_t i = 0; i + 1 < words.size(); i += 2) {
+    if (words[i] != "--config") RETURN_IF_ERROR(SetWord(words[i], words[i + 1], config));
+  }
+  FillDaemonDefaults(config);
+  return config;
+}
+
+void FillDaemonDefaults(DaemonConfig& config) {
+  if (config.node.empty()) {
+    char name[65] = "node";
+    static_cast<void>(gethostname(name, sizeof(name) - 1));
+    config.node = name;
+  }
+  if (config.boot_dirs.empty()) config.boot_dirs = {config.state_dir + "/boot"};
+  if (config.pools.empty()) config.pools = {{"default", config.state_dir + "/disks/default"}};
+  if (config.memory_capacity > 0) return;
+  struct sysinfo info{};
+  constexpr std::uint64_t kForTheHost = 512ull << 20;
+  if (sysinfo(&info) == 0) {
+    const std::uint64_t all = static_cast<std::uint64_t>(info.totalram) * info.mem_unit;
+    config.memory_capacity = all > 2 * kForTheHost ? all - kForTheHost : all / 2;
+  }
+}
+
+}  // namespace gemel::daemon

@@ -1,0 +1,55 @@
+// What gemeld is told: words of its command line, and a TOML file that they override.
+//
+//   node = "a"
+//   state_dir = "/var/lib/gemel"
+//   run_dir = "/run/gemel"
+//   boot_dirs = ["/var/lib/gemel/boot"]
+//   block_devices = ["/dev/vg0/db"]
+//   log_level = "info"
+//   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
+//   [socket]
+//   mode = "0660"
+//   group = "gemel"
+//   [tls]
+//   listen = "0.0.0.0:7443"
+//   pki_dir = "/etc/gemel/pki"
+//   [pools.default]
+//   path = "/var/lib/gemel/disks/default"
+#pragma once
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+
+namespace gemel::daemon {
+
+struct DaemonConfig {
+  std::string node;  // empty: the host's name
+  std::string state_dir = "/var/lib/gemel";
+  std::string run_dir = "/run/gemel";
+  std::vector<std::string> boot_dirs;        // empty: <state_dir>/boot
+  std::vector<std::string> block_devices;    // of the host, that disks may be
+  std::map<std::string, std::string> pools;  // empty: "default" at <state_dir>/disks/default
+  LogLevel log_level = LogLevel::kInfo;
+  std::uint64_t memory_capacity = 0;
+  mode_t socket_mode = 0660;
+  std::string socket_group;  // empty: the daemon's own
+  std::string tls_listen;    // empty: no TCP
+  std::string pki_dir = "/etc/gemel/pki";
+};
+
+// The words after the program's name; `--config FILE` is read first, wherever it stands.
+// kInvalidArgument names the word or the key and its value. kCancelled with a text to print: --help,
+// --version.
+Result<DaemonConfig> ReadDaemonConfig(const std::vector<std::string>& words);
+// The text of a configuration file, over `config`.
+Status ParseDaemonConfig(std::string_view text, DaemonConfig& config);
+// What was left out, from what was said and from the host.
+void FillDaemonDefaults(DaemonConfig& config);
+
+}  // namespace gemel::daemon

@@ -1,0 +1,192 @@
+// The rules: what becomes of each machine of this node. One loop's thread owns it all; services Post
+// to it and read what it publishes (Directory, EventLog).
+//
+// A call is checked, its intent is made durable in one transaction with its operation, its request id
+// and its event, and only then is it answered and acted upon. Acting is Reconcile's alone: the same
+// code after a call, after the end of a process, and at the start of the daemon. Nothing is acted
+// upon or published before it is durable. What a process did by itself while the store could not be
+// written is kept, and stored once it can be.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/event_loop.h"
+#include "grpc/access/authorizer.h"
+#include "grpc/api_error.h"
+#include "grpc/convert.h"
+#include "grpc/directory.h"
+#include "grpc/event_log.h"
+#include "grpc/timers.h"
+#include "grpc/vm_store.h"
+#include "grpc/vm_supervisor.h"
+
+namespace gemel::daemon {
+
+// Who calls, and what makes the call the same one when it comes again.
+struct CallInfo {
+  std::string caller;
+  std::string method;       // "Start"
+  std::string request_id;   // empty: never the same call twice
+  std::string fingerprint;  // of the whole request
+  bool validate_only = false;
+};
+
+// Published to gRPC's threads.
+struct Published {
+  Directory<v1::VirtualMachine> vms;
+  Directory<v1::Operation> operations;
+  Directory<v1::Disk> disks;
+  std::unique_ptr<EventLog> events;
+};
+
+class VmManager {
+ public:
+  using Reply = std::function<void(ApiResult<v1::Operation>)>;
+
+  struct Options {
+    std::string node = "node";
+    HostPaths paths;
+    std::uint64_t memory_capacity = 0;      // bytes that machines may have together; 0: not limited
+    std::uint32_t cpu_capacity_millis = 0;  // reservations together; 0: not limited
+    const access::Authorizer* quotas = nullptr;  // null: none
+  };
+
+  // All outlive it. `published->events` is made by Begin.
+  VmManager(EventLoop* loop, Timers* timers, const Clock* clock, VmStore* store,
+            Published* published, Options options);
+  ~VmManager();
+
+  // Reads the store, publishes, finds the processes again and reconciles. `ready` is called once, with
+  // what could not be read; calls may come from then on. `supervisor` outlives the manager.
+  void Begin(VmSupervisor* supervisor, std::function<void(Status)> ready);
+  void OnVmEvent(const VmUid& uid, const VmEvent& event);
+
+  // ---- calls; each replies exactly once, now or later
+  void Create(CallInfo call, v1::CreateVirtualMachineRequest request, Reply reply);
+  void Update(CallInfo call, v1::UpdateVirtualMachineRequest request, Reply reply);
+  void Delete(CallInfo call, v1::DeleteVirtualMachineRequest request, Reply reply);
+  void Start(CallInfo call, v1::StartVirtualMachineRequest request, Reply reply);
+  void Shutdown(CallInfo call, v1::ShutdownVirtualMachineRequest request, Reply reply);
+  void Stop(CallInfo call, v1::StopVirtualMachineRequest request, Reply reply);
+  void Reset(CallInfo call, v1::ResetVirtualMachineRequest request, Reply reply);
+  void Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Reply reply);
+  void Resume(CallInfo call, v1::ResumeVirtualMachineRequest request, Reply reply);
+  void CancelOperation(const CallInfo& call, const std::string& name, Reply reply);
+
+  // Replies when the operation is done. The id is for ForgetWait, which drops the reply.
+  std::uint64_t WaitOperation(const std::string& name, Reply reply);
+  void ForgetWait(std::uint64_t id);
+
+  // For Consoles, Inspect and statistics: the uid of a machine, kNotFound.
+  ApiResult<VmUid> UidOf(const std::string& name) const;
+  VmSupervisor* supervisor() { return supervisor_; }
+  // Why the store could not be written last time; empty: it could.
+  const std::string& store_error() const { return store_error_; }
+
+ private:
+  enum class Process : std::uint8_t { kNone, kStarting, kRunning, kPaused };
+  struct Vm {
+    StoredVm stored;
+    Process process = Process::kNone;
+    bool busy = false;       // the supervisor owes an answer
+    bool off_asked = false;  // PowerOff was, its end is to come
+    bool button_pressed = false;
+    std::optional<VmExit> exit;        // how its process ended, not stored yet
+    bool exit_with_host = false;       // and the host with it: it is started again
+    std::optional<ApiError> failure;   // why it could not be started, not stored yet
+    std::int64_t not_before_ns = 0;    // no start before this (CLOCK_MONOTONIC)
+    std::optional<Timers::Id> timer;   // of Reconcile
+    std::set<std::string> operations;  // that are not done, by name
+  };
+  struct Waiter {
+    std::string operation;
+    Reply reply;
+  };
+  using Change = std::function<ApiResult<void>(Vm&, StoredVm&, v1::Operation&, Batch&)>;
+
+  // vm_manager_calls.cc
+  template <class Request>
+  void Act(const CallInfo& call, const Request& request, const Reply& reply, const Change& change);
+  std::optional<ApiResult<v1::Operation>> Seen(const CallInfo& call) const;
+  ApiResult<Vm*> FindForCall(const std::string& name, const std::string& etag);
+  v1::Operation NewOperation(const CallInfo& call, std::string_view project,
+                             const std::string& target, const std::string& uid) const;
+  void Finish(const CallInfo& call, Batch batch, v1::Operation operation, const Reply& reply);
+  ApiResult<void> Check(const v1::VirtualMachine& vm, std::string_view prefix) const;
+  ApiResult<void> CheckQuota(const v1::VirtualMachine& vm, const v1::VirtualMachineSpec* old) const;
+  ApiResult<void> ChangeDesired(Vm& vm, StoredVm& next, v1::DesiredState desired,
+                                const v1::Operation& operation, Batch& batch);
+
+  // vm_manager_state.cc
+  void Touch(v1::VirtualMachine& vm) const;
+  void FillStatus(const Vm& vm, StoredVm& next) const;
+  void AddEvent(Batch& batch, v1::EventType type, const v1::VirtualMachine& vm,
+                std::string_view reason, std::string_view message,
+                const v1::Operation* operation = nullptr) const;
+  void AddStateEvent(Batch& batch, const Vm& vm, const StoredVm& next,
+                     const v1::Operation* operation) const;
+  void EndOperation(Batch& batch, v1::Operation operation, const ApiError& error) const;
+  void EndOperation(Batch& batch, v1::Operation operation, const v1::VirtualMachine& vm) const;
+  void Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const;
+  Status Commit(Batch batch);
+  void Apply(const Batch& batch);
+  void ApplyOperation(const v1::Operation& operation);
+  void AddUpkeep(Batch& batch) const;
+  google::protobuf::Timestamp Now() const;
+
+  // vm_manager_reconcile.cc
+  void LoadContents(StoreContents contents);
+  void Adopted(const Adoption& adoption);
+  void Reconcile(const std::string& name);
+  void ReconcileLater(Vm& vm, std::int64_t delay_ms);
+  bool Settle(Vm& vm);
+  void SettleEnd(const Vm& vm, StoredVm& next, Batch& batch) const;
+  void SettleFailure(const Vm& vm, StoredVm& next, Batch& batch) const;
+  void SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const;
+  void Pursue(Vm& vm);
+  void PursueRunning(Vm& vm);
+  void StartProcess(Vm& vm);
+  ApiResult<VmStart> PrepareStart(const Vm& vm) const;
+  ApiResult<void> CheckCapacity(const Vm& vm) const;
+  void PowerOff(Vm& vm);
+  void PursueShutdown(Vm& vm, const v1::Operation& operation);
+  void ApplyLive(Vm& vm);
+  bool Refused(Vm& vm, const Error& error);
+  void Answered(const VmUid& uid, const std::function<bool(Vm&)>& then);
+  Vm* FindUid(const VmUid& uid);
+  const v1::Operation* Pending(const Vm& vm, std::string_view verb) const;
+  const v1::Operation* AnyPending(const Vm& vm) const;
+
+  EventLoop* const loop_;
+  Timers* const timers_;
+  const Clock* const clock_;
+  VmStore* const store_;
+  Published* const published_;
+  const Options options_;
+  VmSupervisor* supervisor_ = nullptr;
+
+  std::map<std::string, Vm> vms_;       // by name
+  std::map<VmUid, std::string> names_;  // by uid
+  std::map<std::string, v1::Operation> operations_;
+  std::deque<std::string> done_operations_;  // oldest first
+  std::map<std::string, StoredRequest> requests_;
+  std::map<std::string, std::set<std::string>> requests_of_;  // keys, by operation
+  std::map<std::uint64_t, Waiter> waiters_;
+  std::uint64_t next_waiter_ = 1;
+  std::uint64_t last_sequence_ = 0;
+  std::string store_error_;
+  std::function<void(Status)> ready_;
+  // Answers of the supervisor that come after the manager's end find it gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gemel::daemon

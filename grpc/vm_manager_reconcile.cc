@@ -1,0 +1,599 @@
+// The one path from what machines are to what they shall be: after a call, after something happened
+// to a process, and when the daemon starts.
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/file_util.h"
+#include "base/log.h"
+#include "grpc/resource_name.h"
+#include "grpc/vm_manager.h"
+
+namespace gemel::daemon {
+namespace {
+
+constexpr std::int64_t kStoreRetryMs = 1000;
+constexpr std::int64_t kFirstRestartMs = 1000;
+constexpr std::int64_t kLastRestartMs = 300'000;
+
+std::int64_t RestartDelayMs(std::int64_t restarts) {
+  const auto doublings = std::min<std::int64_t>(restarts, 20);
+  return std::min(kFirstRestartMs << doublings, kLastRestartMs);
+}
+
+// A file below `folder`, by no link that leads out of it (openat2(2)).
+Result<UniqueFd> OpenBelow(std::string_view folder, const std::string& path) {
+  ASSIGN_OR_RETURN(const UniqueFd root, OpenFile(std::string(folder), O_PATH | O_DIRECTORY));
+  const std::string relative = path.substr(folder.size() + 1);
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  const long fd = syscall(SYS_openat2, root.get(), relative.c_str(), &how, sizeof(how));
+  if (fd < 0) return ErrnoError(errno, path);
+  return UniqueFd(static_cast<int>(fd));
+}
+
+ApiResult<UniqueFd> OpenBootFile(std::string_view field, const std::string& path,
+                                 const std::vector<std::string>& folders) {
+  auto file = OpenBelow(FolderOf(path, folders), path);
+  if (!file) {
+    ApiError error = MakeApiError(file.error().code, "IMAGE_MISSING",
+                                  fmt::format("{}: {}", field, file.error().message),
+                                  {{"field", field}, {"path", path}});
+    return std::unexpected(std::move(error));
+  }
+  return std::move(*file);
+}
+
+}  // namespace
+
+VmManager::VmManager(EventLoop* loop, Timers* timers, const Clock* clock, VmStore* store,
+                     Published* published, Options options)
+    : loop_(loop),
+      timers_(timers),
+      clock_(clock),
+      store_(store),
+      published_(published),
+      options_(std::move(options)) {}
+
+VmManager::~VmManager() {
+  for (const auto& [name, vm] : vms_) {
+    if (vm.timer) timers_->Cancel(*vm.timer);
+  }
+}
+
+// ---- the start of the daemon
+
+void VmManager::Begin(VmSupervisor* supervisor, std::function<void(Status)> ready) {
+  supervisor_ = supervisor;
+  auto contents = store_->Load();
+  if (!contents) {
+    loop_->Post([ready, error = contents.error()] { ready(std::unexpected(error)); });
+    return;
+  }
+  ready_ = std::move(ready);
+  LoadContents(std::move(*contents));
+  std::vector<VmUid> uids;
+  for (const auto& [name, vm] : vms_) uids.push_back(vm.stored.vm.uid());
+  supervisor_->Adopt(std::move(uids),
+                     [this, alive = std::weak_ptr(alive_)](const Result<Adoption>& adoption) {
+                       if (alive.expired()) return;
+                       if (!adoption) return ready_(std::unexpected(adoption.error()));
+                       Adopted(*adoption);
+                     });
+}
+
+void VmManager::LoadContents(StoreContents contents) {
+  published_->events = std::make_unique<EventLog>(contents.id);
+  last_sequence_ = contents.last_sequence;
+  for (auto& [sequence, event] : contents.events)
+    published_->events->Append(sequence, std::move(event));
+  for (StoredVm& stored : contents.vms) {
+    names_[stored.vm.uid()] = stored.vm.name();
+    published_->vms.Put(stored.vm.name(), stored.vm);
+    Vm& vm = vms_[stored.vm.name()];
+    vm.stored = std::move(stored);
+  }
+  for (const StoredRequest& request : contents.requests) {
+    requests_[request.key] = request;
+    requests_of_[request.operation].insert(request.key);
+  }
+  const auto ended_before = [](const v1::Operation& a, const v1::Operation& b) {
+    return std::pair(a.metadata().end_time().seconds(), a.metadata().end_time().nanos()) <
+           std::pair(b.metadata().end_time().seconds(), b.metadata().end_time().nanos());
+  };
+  std::sort(contents.operations.begin(), contents.operations.end(), ended_before);
+  for (const v1::Operation& operation : contents.operations) ApplyOperation(operation);
+}
+
+void VmManager::Adopted(const Adoption& adoption) {
+  for (const std::string& orphan : adoption.orphans)
+    LOG_UNLIMITED(kWarning, "manager", "cleaned away what belonged to nobody: {}", orphan);
+  for (const AdoptedVm& found : adoption.vms) {
+    Vm* vm = FindUid(found.uid);
+    if (vm == nullptr) continue;
+    const v1::VirtualMachineState before = vm->stored.vm.status().state();
+    switch (found.state) {
+      case AdoptedVm::State::kLive:
+        vm->process = found.info.state == VmState::kPaused ? Process::kPaused : Process::kRunning;
+        break;
+      case AdoptedVm::State::kEnded:
+        vm->exit = found.exit;
+        break;
+      case AdoptedVm::State::kNothing:
+        // It ran when the store was last written, and nobody could write how it ended.
+        if (before != v1::VIRTUAL_MACHINE_STATE_RUNNING &&
+            before != v1::VIRTUAL_MACHINE_STATE_PAUSED)
+          break;
+        vm->exit = VmExit{VmExitCause::kLost, 0, 0, "the host went down with it", 0};
+        vm->exit_with_host = true;
+        break;
+    }
+  }
+  Batch batch;
+  for (const auto& [name, operation] : operations_) {
+    // Nobody knows whether the button was pressed before or after.
+    if (!operation.done() && operation.metadata().verb() == "Reset")
+      EndOperation(
+          batch, operation,
+          MakeApiError(Code::kAborted, reason::kDaemonRestarted,
+                       "the daemon was restarted: it may or may not have been carried out"));
+  }
+  const Status stored = batch.put_operations.empty() ? Status() : Commit(std::move(batch));
+  std::exchange(ready_, nullptr)(stored);
+  std::vector<std::string> names;
+  for (const auto& [name, vm] : vms_) names.push_back(name);
+  for (const std::string& name : names) Reconcile(name);
+}
+
+// ---- what happens to processes
+
+void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
+  Vm* vm = FindUid(uid);
+  if (vm == nullptr) return;
+  const std::string name = vm->stored.vm.name();
+  if (const auto* ended = std::get_if<VmEnded>(&event)) {
+    vm->exit = ended->exit;
+    vm->process = Process::kNone;
+    vm->off_asked = false;
+    vm->button_pressed = false;
+    return Reconcile(name);
+  }
+  Batch batch;
+  if (std::holds_alternative<VmWasReset>(event)) {
+    const v1::Operation* operation = Pending(*vm, "Reset");
+    AddEvent(batch, v1::EVENT_TYPE_RESET, vm->stored.vm,
+             operation != nullptr ? "REQUESTED" : "GUEST", "", operation);
+  } else {
+    AddEvent(batch, v1::EVENT_TYPE_HEARTBEAT_STOPPED, vm->stored.vm, "VMM_UNREACHABLE",
+             std::get<VmUnreachable>(event).reason);
+  }
+  static_cast<void>(Commit(std::move(batch)));  // logged; the machine is as it was
+}
+
+VmManager::Vm* VmManager::FindUid(const VmUid& uid) {
+  const auto name = names_.find(uid);
+  return name == names_.end() ? nullptr : &vms_.at(name->second);
+}
+
+const v1::Operation* VmManager::Pending(const Vm& vm, std::string_view verb) const {
+  for (const std::string& name : vm.operations) {
+    const v1::Operation& operation = operations_.at(name);
+    if (operation.metadata().verb() == verb) return &operation;
+  }
+  return nullptr;
+}
+
+const v1::Operation* VmManager::AnyPending(const Vm& vm) const {
+  return vm.operations.empty() ? nullptr : &operations_.at(*vm.operations.begin());
+}
+
+// ---- Reconcile: first what has happened is stored, then what is missing is done
+
+void VmManager::Reconcile(const std::string& name) {
+  const auto found = vms_.find(name);
+  if (found == vms_.end()) return;
+  if (!Settle(found->second)) return ReconcileLater(found->second, kStoreRetryMs);
+  if (const auto still = vms_.find(name); still != vms_.end()) Pursue(still->second);
+}
+
+void VmManager::ReconcileLater(Vm& vm, std::int64_t delay_ms) {
+  if (vm.timer) timers_->Cancel(*vm.timer);
+  vm.timer = timers_->After(delay_ms, [this, uid = vm.stored.vm.uid()] {
+    Vm* due = FindUid(uid);
+    if (due == nullptr) return;
+    due->timer.reset();
+    Reconcile(due->stored.vm.name());
+  });
+}
+
+bool VmManager::Settle(Vm& vm) {
+  StoredVm next = vm.stored;
+  Batch batch;
+  const std::int64_t not_before = vm.not_before_ns;
+  const v1::Operation* cause = AnyPending(vm);
+  if (vm.exit) SettleEnd(vm, next, batch);
+  if (vm.failure) SettleFailure(vm, next, batch);
+  const bool restarts = (vm.exit && !vm.exit_with_host) || vm.failure;
+  if (restarts && next.vm.desired_state() != v1::DESIRED_STATE_STOPPED)
+    vm.not_before_ns =
+        clock_->MonotonicNow() + RestartDelayMs(next.vm.status().restart_count() - 1) * 1'000'000;
+  FillStatus(vm, next);
+  AddStateEvent(batch, vm, next, cause);
+  SettleOperations(vm, next, batch);
+  const bool gone = next.deleting && vm.process == Process::kNone && !vm.busy;
+  if (gone) {
+    AddEvent(batch, v1::EVENT_TYPE_DELETED, next.vm,
+             next.vm.status().reason().empty() ? "REQUESTED" : next.vm.status().reason(), "",
+             Pending(vm, "Delete"));
+    batch.delete_vms.push_back(next.vm.name());
+  } else if (next.vm.SerializeAsString() != vm.stored.vm.SerializeAsString() ||
+             next.deleting != vm.stored.deleting) {
+    batch.put_vms.push_back(std::move(next));
+  }
+  const VmUid uid = vm.stored.vm.uid();
+  const bool release = vm.exit.has_value() && !vm.exit_with_host;
+  const bool nothing = batch.put_vms.empty() && batch.delete_vms.empty() && batch.events.empty() &&
+                       batch.put_operations.empty();
+  if (!nothing && !Commit(std::move(batch))) {
+    vm.not_before_ns = not_before;
+    return false;
+  }
+  // The end is stored: the supervisor's record of it has served.
+  if (release) {
+    if (const Status released = supervisor_->Release(uid); !released)
+      LOG(kWarning, "manager", "{}: {}", uid, released.error().message);
+  }
+  if (Vm* still = FindUid(uid)) {
+    still->exit.reset();
+    still->exit_with_host = false;
+    still->failure.reset();
+  }
+  return true;
+}
+
+// How its process ended, what that means for what it shall be, and for what was under way.
+void VmManager::SettleEnd(const Vm& vm, StoredVm& next, Batch& batch) const {
+  const v1::ExitReason reason = ToExitReason(vm.exit->cause);
+  v1::VirtualMachineStatus& status = *next.vm.mutable_status();
+  v1::VirtualMachineExit& exit = *status.mutable_last_exit();
+  exit.Clear();
+  exit.set_reason(reason);
+  exit.set_message(Printable(vm.exit->reason));
+  exit.set_exit_status(vm.exit->status);
+  exit.set_signal(vm.exit->signal);
+  *exit.mutable_end_time() = Now();
+  if (vm.exit->ended_at > 0) {
+    exit.mutable_end_time()->set_seconds(vm.exit->ended_at / 1'000'000'000);
+    exit.mutable_end_time()->set_nanos(
+        static_cast<std::int32_t>(vm.exit->ended_at % 1'000'000'000));
+  }
+  status.set_reason(ReasonWord(reason));
+  status.set_message(exit.message());
+  next.running_spec.Clear();
+  if (vm.exit->cause == VmExitCause::kTripleFault)
+    AddEvent(batch, v1::EVENT_TYPE_TRIPLE_FAULT, next.vm, status.reason(), exit.message());
+  if (vm.exit->cause == VmExitCause::kGuestPanicked)
+    AddEvent(batch, v1::EVENT_TYPE_GUEST_PANIC, next.vm, status.reason(), exit.message());
+  if (next.vm.desired_state() == v1::DESIRED_STATE_STOPPED || vm.exit_with_host) return;
+  const bool again = next.vm.spec().restart_policy() == v1::RESTART_POLICY_ON_FAILURE &&
+                     !IsWanted(vm.exit->cause) && Pending(vm, "Shutdown") == nullptr;
+  if (again) {
+    status.set_restart_count(status.restart_count() + 1);
+  } else {
+    next.vm.set_desired_state(v1::DESIRED_STATE_STOPPED);
+    Touch(next.vm);
+  }
+}
+
+// It could not be started. Who asked for it is told, and nothing half-done stays.
+void VmManager::SettleFailure(const Vm& vm, StoredVm& next, Batch& batch) const {
+  v1::VirtualMachineStatus& status = *next.vm.mutable_status();
+  status.set_reason(ReasonOf(*vm.failure).empty() ? std::string(reason::kStartFailed)
+                                                  : ReasonOf(*vm.failure));
+  status.set_message(vm.failure->message());
+  next.running_spec.Clear();
+  v1::VirtualMachineExit& exit = *status.mutable_last_exit();
+  exit.Clear();
+  exit.set_reason(v1::EXIT_REASON_START_FAILED);
+  exit.set_message(vm.failure->message());
+  *exit.mutable_end_time() = Now();
+  bool asked = false;
+  for (const std::string_view verb : {"Create", "Start"}) {
+    if (const v1::Operation* operation = Pending(vm, verb)) {
+      asked = true;
+      next.deleting = next.deleting || verb == "Create";
+      EndOperation(batch, *operation, *vm.failure);
+    }
+  }
+  const bool again = !asked && next.vm.spec().restart_policy() == v1::RESTART_POLICY_ON_FAILURE;
+  if (next.vm.desired_state() == v1::DESIRED_STATE_STOPPED) return;
+  if (again) {
+    status.set_restart_count(status.restart_count() + 1);
+  } else {
+    next.vm.set_desired_state(v1::DESIRED_STATE_STOPPED);
+    Touch(next.vm);
+  }
+}
+
+// Operations that have what they wanted, and those that cannot get it any more.
+void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const {
+  const bool gone = vm.process == Process::kNone && !vm.busy;
+  const bool stopped = next.vm.desired_state() == v1::DESIRED_STATE_STOPPED;
+  for (const std::string& name : vm.operations) {
+    const v1::Operation& operation = operations_.at(name);
+    const std::string& verb = operation.metadata().verb();
+    const bool ended_above =
+        std::any_of(batch.put_operations.begin(), batch.put_operations.end(),
+                    [&](const v1::Operation& put) { return put.name() == name; });
+    if (ended_above) continue;
+    const bool runs = vm.process == Process::kRunning && !vm.busy;
+    const bool done = ((verb == "Create" || verb == "Start" || verb == "Resume") && runs) ||
+                      (verb == "Pause" && vm.process == Process::kPaused && !vm.busy) ||
+                      ((verb == "Stop" || verb == "Delete" || verb == "Shutdown") && gone);
+    if (done) {
+      EndOperation(batch, operation, next.vm);
+    } else if (gone && stopped && !vm.failure) {
+      EndOperation(batch, operation,
+                   MakeApiError(Code::kAborted, reason::kEndedEarly,
+                                fmt::format("{} ended meanwhile: {}", next.vm.name(),
+                                            next.vm.status().message())));
+    }
+  }
+}
+
+void VmManager::Pursue(Vm& vm) {
+  if (vm.busy || vm.process == Process::kStarting) return;
+  const bool wanted =
+      vm.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED && !vm.stored.deleting;
+  if (!wanted) {
+    if (vm.process != Process::kNone && !vm.off_asked) PowerOff(vm);
+    return;
+  }
+  if (vm.process == Process::kNone) {
+    const std::int64_t wait = vm.not_before_ns - clock_->MonotonicNow();
+    if (vm.not_before_ns > 0 && wait > 0) return ReconcileLater(vm, wait / 1'000'000 + 1);
+    return StartProcess(vm);
+  }
+  PursueRunning(vm);
+}
+
+void VmManager::PursueRunning(Vm& vm) {
+  const VmUid uid = vm.stored.vm.uid();
+  const bool pause = vm.stored.vm.desired_state() == v1::DESIRED_STATE_PAUSED;
+  const auto done = [this, uid](Process now) {
+    return [this, uid, now, alive = std::weak_ptr(alive_)](const Status& status) {
+      if (alive.expired()) return;
+      Answered(uid, [&](Vm& answered) {
+        if (answered.process == Process::kNone) return true;
+        if (!status) return Refused(answered, status.error());
+        answered.process = now;
+        return true;
+      });
+    };
+  };
+  if (pause && vm.process == Process::kRunning) {
+    vm.busy = true;
+    return supervisor_->Pause(uid, done(Process::kPaused));
+  }
+  if (!pause && vm.process == Process::kPaused) {
+    vm.busy = true;
+    return supervisor_->Resume(uid, done(Process::kRunning));
+  }
+  if (Pending(vm, "Reset") != nullptr) {
+    vm.busy = true;
+    return supervisor_->Reset(
+        uid, [this, uid, alive = std::weak_ptr(alive_)](const Status& status) {
+          if (alive.expired()) return;
+          Answered(uid, [&](Vm& answered) {
+            const v1::Operation* operation = Pending(answered, "Reset");
+            if (operation == nullptr) return true;
+            Batch batch;
+            if (status)
+              EndOperation(batch, *operation, answered.stored.vm);
+            else
+              EndOperation(batch, *operation, FromError(status.error(), reason::kHostRefused));
+            return Commit(std::move(batch)).has_value();
+          });
+        });
+  }
+  if (const v1::Operation* operation = Pending(vm, "Shutdown")) PursueShutdown(vm, *operation);
+}
+
+// Pause or Resume could not be done: it shall be what it is, and who asked is told.
+bool VmManager::Refused(Vm& vm, const Error& error) {
+  LOG(kWarning, "manager", "{}: {}", vm.stored.vm.uid(), error.message);
+  StoredVm next = vm.stored;
+  Batch batch;
+  if (next.vm.desired_state() != v1::DESIRED_STATE_STOPPED) {
+    next.vm.set_desired_state(vm.process == Process::kPaused ? v1::DESIRED_STATE_PAUSED
+                                                             : v1::DESIRED_STATE_RUNNING);
+    Touch(next.vm);
+  }
+  for (const std::string_view verb : {"Pause", "Resume"}) {
+    if (const v1::Operation* operation = Pending(vm, verb))
+      EndOperation(batch, *operation, FromError(error, reason::kHostRefused));
+  }
+  batch.put_vms.push_back(std::move(next));
+  return Commit(std::move(batch)).has_value();
+}
+
+// An answer of the supervisor: what `then` learns from it, then on from there; a little later if
+// `then` could not store what it learnt.
+void VmManager::Answered(const VmUid& uid, const std::function<bool(Vm&)>& then) {
+  Vm* vm = FindUid(uid);
+  if (vm == nullptr) return;
+  vm->busy = false;
+  const bool stored = then(*vm);
+  Vm* still = FindUid(uid);
+  if (still == nullptr) return;
+  if (!stored) return ReconcileLater(*still, kStoreRetryMs);
+  Reconcile(still->stored.vm.name());
+}
+
+// ---- off
+
+void VmManager::PowerOff(Vm& vm) {
+  vm.off_asked = true;
+  const VmUid uid = vm.stored.vm.uid();
+  supervisor_->PowerOff(uid, [this, uid, alive = std::weak_ptr(alive_)](const Status& status) {
+    if (alive.expired() || status) return;
+    LOG(kWarning, "manager", "{}: power off: {}", uid, status.error().message);
+    Vm* still = FindUid(uid);
+    if (still == nullptr || still->process == Process::kNone) return;
+    still->off_asked = false;
+    ReconcileLater(*still, kStoreRetryMs);
+  });
+}
+
+void VmManager::PursueShutdown(Vm& vm, const v1::Operation& operation) {
+  const VmUid uid = vm.stored.vm.uid();
+  const std::int64_t left = operation.metadata().deadline_time().seconds() * 1000 +
+                            operation.metadata().deadline_time().nanos() / 1'000'000 -
+                            clock_->RealtimeNow() / 1'000'000;
+  if (left <= 0) {
+    Batch batch;
+    if (operation.metadata().force()) {
+      StoredVm next = vm.stored;
+      next.vm.set_desired_state(v1::DESIRED_STATE_STOPPED);
+      Touch(next.vm);
+      FillStatus(vm, next);
+      AddStateEvent(batch, vm, next, &operation);
+      batch.put_vms.push_back(std::move(next));
+    } else {
+      EndOperation(batch, operation,
+                   MakeApiError(Code::kDeadlineExceeded, reason::kTimeout,
+                                "the guest has not switched itself off in time; it runs on"));
+    }
+    if (!Commit(std::move(batch))) return ReconcileLater(vm, kStoreRetryMs);
+    vm.button_pressed = false;
+    return Reconcile(vm.stored.vm.name());
+  }
+  ReconcileLater(vm, left + 1);
+  if (std::exchange(vm.button_pressed, true)) return;
+  supervisor_->PowerButton(uid, [uid](const Status& status) {
+    if (!status) LOG(kWarning, "manager", "{}: power button: {}", uid, status.error().message);
+  });
+}
+
+// ---- on
+
+ApiResult<void> VmManager::CheckCapacity(const Vm& vm) const {
+  const v1::VirtualMachineSpec& spec = vm.stored.vm.spec();
+  std::uint64_t memory = 0;
+  std::uint64_t millis = 0;
+  for (const auto& [name, other] : vms_) {
+    const bool counts =
+        &other != &vm && (other.process != Process::kNone ||
+                          other.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED);
+    if (!counts || name == vm.stored.vm.name()) continue;
+    memory += other.stored.vm.spec().memory().size_bytes();
+    millis += other.stored.vm.spec().cpu().reservation_millis();
+  }
+  const auto left = [](std::uint64_t all, std::uint64_t used) {
+    return all > used ? all - used : 0;
+  };
+  if (options_.memory_capacity > 0 &&
+      spec.memory().size_bytes() > left(options_.memory_capacity, memory))
+    return std::unexpected(MakeApiError(
+        Code::kResourceExhausted, "NODE_MEMORY_SHORT",
+        fmt::format("memory: {} MiB asked for, {} of {} MiB of node {} are left",
+                    spec.memory().size_bytes() >> 20, left(options_.memory_capacity, memory) >> 20,
+                    options_.memory_capacity >> 20, options_.node)));
+  if (options_.cpu_capacity_millis > 0 &&
+      spec.cpu().reservation_millis() > left(options_.cpu_capacity_millis, millis))
+    return std::unexpected(MakeApiError(
+        Code::kResourceExhausted, "NODE_CPU_SHORT",
+        fmt::format("cpu.reservation_millis: {} asked for, {} of {} of node {} are left",
+                    spec.cpu().reservation_millis(), left(options_.cpu_capacity_millis, millis),
+                    options_.cpu_capacity_millis, options_.node)));
+  return {};
+}
+
+ApiResult<VmStart> VmManager::PrepareStart(const Vm& vm) const {
+  const v1::VirtualMachineSpec& spec = vm.stored.vm.spec();
+  VmStart start;
+  start.uid = vm.stored.vm.uid();
+  if (auto room = CheckCapacity(vm); !room) return std::unexpected(std::move(room).error());
+  auto config =
+      ToMachineConfig(spec, LastPart(vm.stored.vm.name()), start.uid, options_.paths, "spec");
+  if (!config) return std::unexpected(std::move(config).error());
+  start.config = std::move(*config);
+  auto limits = ToLimits(spec, "spec");
+  if (!limits) return std::unexpected(std::move(limits).error());
+  start.limits = std::move(*limits);
+  for (int i = 0; i < spec.disks_size(); ++i) {
+    const v1::IoLimit& limit = spec.disks(i).limit();
+    if (limit.ByteSizeLong() == 0) continue;
+    start.limits.io.push_back({start.config.disks[static_cast<std::size_t>(i)].path,
+                               limit.read_bytes_per_second(), limit.write_bytes_per_second(),
+                               limit.read_operations_per_second(),
+                               limit.write_operations_per_second()});
+  }
+  auto kernel = OpenBootFile("spec.boot.kernel", spec.boot().kernel(), options_.paths.boot_folders);
+  if (!kernel) return std::unexpected(std::move(kernel).error());
+  start.files.kernel = std::move(*kernel);
+  if (!spec.boot().initrd().empty()) {
+    auto initrd =
+        OpenBootFile("spec.boot.initrd", spec.boot().initrd(), options_.paths.boot_folders);
+    if (!initrd) return std::unexpected(std::move(initrd).error());
+    start.files.initrd = std::move(*initrd);
+  }
+  return start;
+}
+
+void VmManager::StartProcess(Vm& vm) {
+  const VmUid uid = vm.stored.vm.uid();
+  const std::string name = vm.stored.vm.name();
+  auto start = PrepareStart(vm);
+  if (!start) {
+    vm.failure = std::move(start).error();
+    return Reconcile(name);
+  }
+  vm.not_before_ns = 0;
+  // What it was started with is durable before it is started.
+  StoredVm next = vm.stored;
+  next.running_spec = next.vm.spec();
+  FillStatus(vm, next);
+  if (next.running_spec.SerializeAsString() != vm.stored.running_spec.SerializeAsString() ||
+      next.vm.status().state() != vm.stored.vm.status().state()) {
+    Batch batch;
+    AddStateEvent(batch, vm, next, AnyPending(vm));
+    batch.put_vms.push_back(std::move(next));
+    if (!Commit(std::move(batch))) return ReconcileLater(vm, kStoreRetryMs);
+  }
+  vm.process = Process::kStarting;
+  vm.busy = true;
+  supervisor_->Start(std::move(*start),
+                     [this, uid, alive = std::weak_ptr(alive_)](const Status& status) {
+                       if (alive.expired()) return;
+                       Answered(uid, [&](Vm& answered) {
+                         if (answered.exit) return true;  // it ran, and has ended since
+                         answered.process = status ? Process::kRunning : Process::kNone;
+                         if (!status)
+                           answered.failure = FromError(status.error(), reason::kStartFailed);
+                         return true;
+                       });
+                     });
+}
+
+// What a running machine takes over at once.
+void VmManager::ApplyLive(Vm& vm) {
+  const VmUid uid = vm.stored.vm.uid();
+  if (vm.process != Process::kRunning && vm.process != Process::kPaused) return;
+  if (const auto limits = ToLimits(vm.stored.running_spec, "spec")) {
+    if (const Status set = supervisor_->SetLimits(uid, *limits); !set)
+      LOG(kWarning, "manager", "{}: limits: {}", uid, set.error().message);
+  }
+  if (!vm.stored.running_spec.has_balloon()) return;
+  supervisor_->SetBalloon(
+      uid, vm.stored.running_spec.balloon().size_bytes(), [uid](const Status& status) {
+        if (!status) LOG(kWarning, "manager", "{}: balloon: {}", uid, status.error().message);
+      });
+}
+
+}  // namespace gemel::daemon
