@@ -52,6 +52,8 @@ void Terminal::StartKeeper() {
   if (!reading || !terminal) return;
   keeper_pid_ = fork();
   if (keeper_pid_ == 0) Keep(reading.get(), terminal.get(), original_);
+  // Here too: it must be out of our group before the terminal is changed, and it may not have run yet.
+  if (keeper_pid_ > 0) setpgid(keeper_pid_, keeper_pid_);
 }
 
 void Terminal::EnterRaw() {

@@ -47,6 +47,10 @@ FakeDriverQueue::FakeDriverQueue(const GuestMemory& memory, std::uint16_t size, 
   }
   CHECK(buffers_ < buffers_end_);
   next_buffer_ = buffers_;
+  // An earlier driver's used index would be taken for a device's.
+  const std::vector<std::byte> zeroes(layout_.device_ring.value + DeviceRingBytes(size) -
+                                      layout_.descriptors.value);
+  CHECK(memory.WriteBytes(layout_.descriptors, zeroes).has_value());
   for (std::uint16_t i = size; i > 0; --i) free_.push_back(static_cast<std::uint16_t>(i - 1));
 }
 
