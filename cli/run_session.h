@@ -8,11 +8,11 @@
 
 #include "base/event_loop.h"
 #include "base/result.h"
+#include "base/timer.h"
 #include "base/unique_fd.h"
 #include "cli/console_relay.h"
 #include "cli/run_options.h"
 #include "cli/terminal.h"
-#include "cli/timer.h"
 #include "cli/vsock_dialer.h"
 #include "launch/run_files.h"
 #include "launch/vmm_process.h"

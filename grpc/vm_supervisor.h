@@ -38,11 +38,11 @@ using VmUid = std::string;
 // ---- what is asked ------------------------------------------------------------------------------
 
 // What the caller has opened itself. What is empty here the supervisor opens by its path in the
-// configuration, and locks, without holding up the loop.
+// configuration, without holding up the loop; it locks all disks.
 struct VmFiles {
   UniqueFd kernel;
   UniqueFd initrd;
-  std::vector<UniqueFd> disks;  // none, or one a config.disks, locked; each may be empty
+  std::vector<UniqueFd> disks;  // none, or one a config.disks; each may be empty
   std::vector<NetFds> nets;     // none, or one a config.nets; each may be empty
 };
 
@@ -130,9 +130,13 @@ class VmSupervisor {
   // console's bytes are numbered from 0 since the VM started), then output without end. `from`: the
   // first byte wanted; it begins later if that one is no longer kept (the last 1 MiB is), 0 gives
   // all that is kept, ~0 nothing old. A reader who falls behind by more than what is kept is
-  // disconnected, and may connect again. It also ends with the VM. kNotFound if no such VM lives,
-  // kResourceExhausted if too many are connected.
+  // disconnected, and may connect again. So is one of too many (64); it also ends with the VM.
+  // kNotFound if no such VM lives.
   virtual Result<UniqueFd> AttachConsole(const VmUid& uid, std::uint64_t from) = 0;
+
+  // What the console of a VM that has ended and is not released showed last: a file, to be read like
+  // AttachConsole's connection. Empty if the VM had no time to write it.
+  virtual Result<UniqueFd> LastConsole(const VmUid& uid) = 0;
 
   // Forgets a VM that has ended, its exit record and its folder: once its end is stored elsewhere.
   // kFailedPrecondition while it lives.

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -32,12 +33,18 @@ std::string SandboxWord(SandboxMode sandbox) {
 }
 
 void ReadFirstLine(std::string_view line, ExitState& state) {
-  constexpr std::string_view kFailed = "failed ", kSignal = "signal ";
+  constexpr std::string_view kFailed = "failed ", kSignal = "signal ", kExit = "exit ";
+  const auto number = [](std::string_view text, int& to) {
+    std::from_chars(text.data(), text.data() + text.size(), to);
+  };
   if (line.starts_with(kFailed)) {
     state.failed = line.substr(kFailed.size());
+  } else if (line.starts_with(kExit)) {
+    number(line.substr(kExit.size()), state.status);
   } else if (line.starts_with(kSignal)) {
     line.remove_prefix(kSignal.size());
     const std::size_t space = line.find(' ');
+    number(line.substr(0, space), state.signal);
     if (space != line.npos) state.refused = line.substr(space + 1);
   }
 }

@@ -143,6 +143,9 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     if (!console_) return FailedPrecondition("{}: this test has given no console", uid);
     return std::move(console_);
   }
+  Result<UniqueFd> LastConsole(const VmUid& uid) override {
+    return MakeError(Code::kNotFound, uid + ": no such VM has ended");
+  }
   void GiveConsole(UniqueFd fd) { console_ = std::move(fd); }  // for tests: what Attach hands out
   Status Release(const VmUid& uid) override {
     calls_.push_back("Release " + uid);

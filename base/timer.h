@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-namespace gemel::cli {
+namespace gemel {
 
 // The loop outlives it; the loop's thread.
 class Timer {
@@ -25,4 +25,4 @@ class Timer {
   UniqueFd fd_;
 };
 
-}  // namespace gemel::cli
+}  // namespace gemel

@@ -1,4 +1,4 @@
-#include "cli/timer.h"
+#include "base/timer.h"
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace gemel::cli {
+namespace gemel {
 
 Timer::~Timer() {
   if (fd_) loop_->Unwatch(fd_.get());
@@ -27,4 +27,4 @@ Status Timer::Start(EventLoop* loop, std::int64_t after_ms, std::function<void()
   });
 }
 
-}  // namespace gemel::cli
+}  // namespace gemel

@@ -1,0 +1,49 @@
+#include "grpc/vm_launch.h"
+
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace gemel::daemon {
+namespace {
+
+Result<LaunchedVm> Launch(VmStart start, const VmFolder& folder, const std::string& cgroup,
+                          const launch::VmmPrograms& programs) {
+  LaunchedVm launched;
+  start.config.serial = {SerialConfig::Kind::kHub, ""};
+  launch::GivenFiles given{std::move(start.files.kernel), std::move(start.files.initrd),
+                           std::move(start.files.disks), std::move(start.files.nets)};
+  ASSIGN_OR_RETURN(launched.files, launch::OpenRunFiles(start.config, std::move(given)));
+  launched.request = std::exchange(launched.files.request, {});
+  launched.request.log_level = start.log_level;
+  ASSIGN_OR_RETURN(launched.request.serial_in, folder.Listen(kConsoleSocket, SOCK_STREAM));
+  ASSIGN_OR_RETURN(launched.request.serial_out, folder.CreateFile(kConsoleFile));
+  launch::LastingVmm vmm;
+  vmm.name = folder.path();
+  vmm.cgroup = cgroup;
+  vmm.sandbox = start.sandbox;
+  ASSIGN_OR_RETURN(vmm.control_listener, folder.Listen(kControlSocket, SOCK_SEQPACKET));
+  ASSIGN_OR_RETURN(vmm.exit_record, folder.CreateFile(kExitFile));
+  ASSIGN_OR_RETURN(vmm.log, folder.CreateFile(kLogFile));
+  ASSIGN_OR_RETURN(launch::ChildProcess process, launch::SpawnLastingVmm(programs, std::move(vmm)));
+  launched.jail.pid = process.pid();
+  launched.jail.pidfd = process.LetGo();
+  return launched;
+}
+
+}  // namespace
+
+Result<LaunchedVm> LaunchVm(VmStart start, const VmFolder& folder, const std::string& cgroup,
+                            const launch::VmmPrograms& programs) {
+  RETURN_IF_ERROR(folder.Create());
+  auto launched = Launch(std::move(start), folder, cgroup, programs);
+  if (!launched) {
+    if (const Status removed = folder.Remove(); !removed)
+      LOG_UNLIMITED(kWarning, "supervisor", "{}", removed.error().message);
+  }
+  return launched;
+}
+
+}  // namespace gemel::daemon
