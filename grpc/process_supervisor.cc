@@ -287,11 +287,12 @@ void ProcessSupervisor::OnEvent(const VmUid& uid, const ControlEvent& event) {
 
 void ProcessSupervisor::OnUnreachable(const VmUid& uid, std::string reason) {
   const Vm& vm = vms_.at(uid);
-  if (vm.state == State::kLive) on_event_(uid, VmUnreachable{std::move(reason)});
+  if (vm.state == State::kLive) return on_event_(uid, VmUnreachable{std::move(reason)});
   if (vm.state != State::kAdopting) return;
   AdoptedVm adopted;
   adopted.uid = uid;
   adopted.state = AdoptedVm::State::kLive;
+  adopted.info.state = VmState::kRunning;  // as far as anybody knows
   adopted.info.notes.push_back("its process cannot be reached: " + reason);
   FinishAdoption(uid, std::move(adopted));
 }

@@ -162,6 +162,7 @@ void ProcessSupervisor::OnAdoptedInfo(const VmUid& uid, Result<ControlReply> rep
     vm.never_ran = true;
     return vm.process->Terminate();
   }
+  if (!reply) adopted.info.state = VmState::kRunning;  // as far as anybody knows
   if (!reply) adopted.info.notes.emplace_back("its process does not answer");
   vm.size = {adopted.info.memory, adopted.info.cpus, adopted.info.devices.size()};
   FinishAdoption(uid, std::move(adopted));

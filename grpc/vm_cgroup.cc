@@ -178,7 +178,7 @@ VmCgroups::VmCgroups(std::string parent) : parent_(std::move(parent)) {
 
 std::string VmCgroups::Create(const std::string& uid) const {
   if (!missing_.empty()) return {};
-  const std::string folder = Folder(uid);
+  std::string folder = Folder(uid);
   if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return {};
   WriteSetting(folder + "/pids.max", fmt::format("{}", kMostThreads));
   return folder;

@@ -19,6 +19,7 @@ constexpr std::int64_t kPowerOffGraceMs = 5000;
 // A jail that was killed leaves its VM to die with it, which is not instant.
 constexpr std::int64_t kLookAgainMs = 20;
 constexpr std::int64_t kOrphanGraceMs = 3000;
+constexpr std::int64_t kConnectAgainMs = 1000;
 constexpr int kMessagesATurn = 32;
 constexpr int kPowerOffTimeoutMs = 10'000;
 
@@ -36,6 +37,10 @@ Status VmProcess::Begin(Owner owner) {
   owner_ = std::move(owner);
   RETURN_IF_ERROR(
       loop_->Watch(jail_.pidfd.get(), EPOLLIN, [this](std::uint32_t) { OnJailEnds(); }));
+  return Connect();
+}
+
+Status VmProcess::Connect() {
   ASSIGN_OR_RETURN(UniqueFd socket, folder_.Connect(kControlSocket, SOCK_SEQPACKET));
   ASSIGN_OR_RETURN(channel_, ControlChannel::Adopt(std::move(socket)));
   return loop_->Watch(channel_->fd(), EPOLLIN, [this](std::uint32_t) { OnReadable(); });
@@ -109,8 +114,17 @@ void VmProcess::OnConversationEnds(std::string reason) {
   // It ends, as a rule: that is told in a moment, and is the better news.
   if (!HasEnded(jail_.pidfd))
     (void)look_timer_.Start(loop_, kOrphanGraceMs, [this, reason = std::move(reason)] {
-      if (!jail_ended_) owner_.on_unreachable(reason);
+      if (jail_ended_) return;
+      owner_.on_unreachable(reason);
+      ConnectAgain();
     });
+}
+
+// We were too slow for it, or another daemon was here.
+void VmProcess::ConnectAgain() {
+  if (jail_ended_ || channel_) return;
+  if (const Status connected = Connect(); !connected)
+    (void)look_timer_.Start(loop_, kConnectAgainMs, [this] { ConnectAgain(); });
 }
 
 void VmProcess::FailPending(const Error& error) {

@@ -29,6 +29,7 @@ class VmProcess {
   // on_end may destroy the process.
   struct Owner {
     std::function<void(const ControlEvent&)> on_event;
+    // It lives, and the conversation has ended; it is begun anew as soon as that can be.
     std::function<void(std::string reason)> on_unreachable;
     std::function<void(VmExit)> on_end;  // once; nothing of it runs any more
   };
@@ -64,6 +65,8 @@ class VmProcess {
     std::unique_ptr<Timer> deadline;
   };
 
+  Status Connect();
+  void ConnectAgain();
   void OnReadable();
   void OnReply(ControlReply reply);
   void OnConversationEnds(std::string reason);

@@ -63,7 +63,8 @@ struct VmEnded {
   VmExit exit;
 };
 struct VmWasReset {};  // by the guest or by Reset; it runs again
-// The process lives but does not answer any more (or answers another daemon). Its end is still told.
+// The process lives but does not answer any more (or answers another daemon); requests fail until it
+// does again. Its end is still told.
 struct VmUnreachable {
   std::string reason;
 };

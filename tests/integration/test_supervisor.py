@@ -21,6 +21,13 @@ pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK),
                                 reason="/dev/kvm is missing or not ours: no guest can run")
 
 
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+CONTROLLERS = (CGROUPS / "cgroup.controllers").read_text().split() \
+    if (CGROUPS / "cgroup.controllers").exists() else []
+needs_cgroup2 = pytest.mark.skipif({"cpu", "memory"} - set(CONTROLLERS) != set(),
+                                   reason="no cgroup v2 with cpu and memory (tests/kvmhost has them)")
+
+
 class Daemon:
     """A daemon with a run folder of its own; it can be killed and begun anew."""
 
@@ -312,6 +319,48 @@ def test_a_second_daemon_takes_over_and_the_first_is_told(daemon):
     assert second.hear("adopted") == f"adopted {uid} running"
     assert daemon.hear("unreachable").startswith(f"unreachable {uid} ")
     second.kill()
+    wait_until(lambda: " running " in daemon.ask(f"info {uid}"), "the first to be back")
+
+
+@needs_cgroup2
+def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
+    uid = daemon.start("console", "echo")
+    group = CGROUPS / "gemel" / uid
+    jail = jails(daemon)[uid]
+    family = [jail, child_of(jail), child_of(child_of(jail))]
+    assert sorted(map(int, (group / "cgroup.procs").read_text().split())) == sorted(family)
+    assert daemon.ask(f"set-limits {uid} 300 1500 {16 << 20}").endswith(" ok")
+    seen = dict(word.split("=", 1) for word in daemon.ask(f"limits {uid}").split()[2:])
+    assert (seen["weight"], seen["cap"], seen["cpus"]) == ("300", "1500", "0")
+    assert seen["cgroup"] == str(group) and seen["missing"] == ""
+    assert (group / "cpu.weight").read_text() == "300\n"
+    assert (group / "cpu.max").read_text() == "150000 100000\n"
+    # The guest's 16 MiB, and what its process needs beside: more than it uses, less than twice 16.
+    assert 32 << 20 < int(seen["memory"]) == int((group / "memory.max").read_text()) < 48 << 20
+    assert daemon.again(uid) == [f"adopted {uid} running"]
+    assert f"limits {uid} weight=300 cap=1500" in daemon.ask(f"limits {uid}")
+    words = dict(word.split("=", 1) for word in daemon.ask(f"statistics {uid}").split()[2:])
+    print("memory in use:", words["memory"], (group / "memory.stat").read_text())
+    assert 1 << 20 < int(words["memory"]) < int(seen["memory"])
+    daemon.ask(f"kill {uid}")
+    daemon.hear(f"ended {uid} killed")
+    assert not group.exists()
+
+
+@needs_cgroup2
+def test_a_vm_that_reaches_its_memory_limit_is_told_apart(daemon):
+    uid = daemon.start("console", "echo")
+    (CGROUPS / "gemel" / uid / "memory.max").write_text("1M")
+    Console(daemon, uid).socket.sendall(b"x" * 100)
+    wait_until(lambda: "oom_kill 0" not in events_of(uid), "the kernel's answer")
+    assert "for want of memory" in daemon.hear(f"ended {uid} killed")
+
+
+def events_of(uid):
+    try:
+        return (CGROUPS / "gemel" / uid / "memory.events").read_text()
+    except OSError:
+        return ""
 
 
 def wait_until(condition, what):
