@@ -21,6 +21,8 @@ ALLOWED = {
     "block": ("base",),
     # Ways out for frames; beside block, and as ignorant of virtio and KVM.
     "net": ("base",),
+    # Bridges, rules, DHCP and DNS of the host; for the daemon, and without gRPC.
+    "hostnet": ("base",),
     "cluster": ("base", "vmm/config"),
     "virtio/queue": ("vmm/memory",),
     "virtio": ("virtio/queue", "vmm/bus"),
@@ -50,7 +52,7 @@ ALLOWED = {
     "pki": ("base",),
     # Who may do what: rules and files; gRPC itself only in server_tls.
     "grpc/access": ("vmm/config", "pki"),
-    "grpc": ("grpc/access", "vmm/config", "cluster", "vmm/control", "launch", "proto"),
+    "grpc": ("grpc/access", "hostnet", "vmm/config", "cluster", "vmm/control", "launch", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
     # Opens and locks what a VM is made of and starts its process: for gemel and for gemeld.
