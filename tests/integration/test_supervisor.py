@@ -322,6 +322,21 @@ def test_a_second_daemon_takes_over_and_the_first_is_told(daemon):
     wait_until(lambda: " running " in daemon.ask(f"info {uid}"), "the first to be back")
 
 
+@pytest.mark.parametrize("after_ms", [0, 5, 10, 20, 40, 80, 160, 320])
+def test_killed_in_the_middle_of_starts_loses_and_forgets_nothing(daemon, after_ms):
+    kernel = BUILD / "tests/guests/guest-console"
+    uids = [str(uuid.uuid4()) for _ in range(4)]
+    daemon.say("\n".join(f"start {uid} {kernel} echo" for uid in uids))
+    time.sleep(after_ms / 1000)  # the moment of the blow, not a wait for anything
+    found = daemon.again(*uids)
+    assert [line.split()[1] for line in found] == uids
+    states = {line.split()[1]: line.split()[2] for line in found}
+    assert set(states.values()) <= {"nothing", "running", "ended"}
+    assert sorted(jails(daemon)) == sorted(uid for uid in uids if states[uid] == "running")
+    for uid in uids:
+        assert daemon.folder(uid).exists() == (states[uid] != "nothing")
+
+
 @needs_cgroup2
 def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
     uid = daemon.start("console", "echo")
