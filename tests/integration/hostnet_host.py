@@ -167,6 +167,10 @@ class Guest:
         words = ["busybox", "ping", "-c", "1", "-W", "1", *(["-I", source] if source else [])]
         return self.run(*words, address, check=False).returncode == 0
 
+    def reaches(self, address, source=None):
+        """Whether a ping comes back, sooner or later: one that was not answered may hold up others."""
+        return any(self.pings(address, source) for _ in range(10))
+
     def close(self):
         os.eventfd_write(self.end, 1)
         self.relay.join()
