@@ -148,7 +148,7 @@ int Init(Words words) {
   }
   fmt::print(
       "made an authority in {0}\n"
-      "  server   gemeld --listen 0.0.0.0:7443 --pki {0}\n"
+      "  server   gemeld --listen 0.0.0.0:7443 --pki-dir {0}\n"
       "  client   {1}: give {0}/issued/{1} to them, and a role:\n"
       "           gemel access grant admin cert:{1} '*'\n"
       "           gemel context add {2} --server {2}:7443 --credentials {0}/issued/{1}\n",

@@ -9,9 +9,9 @@
 
 namespace gemel::cli {
 
-Error ExecProgram(std::string_view name, const char* environment,
+Error ExecProgram(std::string_view name, std::string_view build_folder, const char* environment,
                   std::span<const std::string> words) {
-  auto path = launch::FindProgram(name, "cli", environment);
+  auto path = launch::FindProgram(name, build_folder, environment);
   if (!path) return std::move(path).error();
   std::string title(name);
   std::vector<std::string> copies(words.begin(), words.end());

@@ -9,8 +9,8 @@
 namespace gemel::cli {
 
 // Returns only if it cannot: kNotFound names where the program should be. `environment` is the
-// variable that says where else it is.
-Error ExecProgram(std::string_view name, const char* environment,
+// variable that says where else it is, `build_folder` where a build tree has it.
+Error ExecProgram(std::string_view name, std::string_view build_folder, const char* environment,
                   std::span<const std::string> words);
 
 }  // namespace gemel::cli

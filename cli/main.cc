@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <string>
@@ -21,19 +22,24 @@ namespace {
 constexpr char kHelp[] =
     R"(Examples:
   gemel run --kernel vmlinuz --initrd initrd.img
-  gemel host check
+  gemel vm list
 
-gemel runs virtual machines on this host.
+gemel runs virtual machines: on this host, or on those of a gemeld.
 
 Usage: gemel COMMAND [ARGUMENT]...
 
 Commands:
   run          boot a virtual machine in the foreground
   host check   what this host can do, and what to do about the rest
+  vm disk net node event operation access
+               what gemeld has and does (gemel vm --help)
+  context      which gemeld is meant
   pki          certificates for calling gemeld over the network
+  completion   for bash, zsh and fish
   version      this program's version
 
-gemel COMMAND --help says more. Exit status: 0 done, 1 failed, 2 wrong input.
+gemel COMMAND --help says more. Exit status: 0 done, 1 failed, 2 wrong input;
+more: docs/EXIT_CODES.md.
 )";
 
 using Words = std::vector<std::string>;
@@ -67,14 +73,16 @@ int HostCommand(const Words& words) {
   return UnknownCommand(words[1], kVerbs, "host ");
 }
 
-int Become(std::string_view program, const char* environment, const Words& words) {
-  PrintError(ExecProgram(program, environment, words));
+int Become(std::string_view program, std::string_view build_folder, const char* environment,
+           std::span<const std::string> words) {
+  PrintError(ExecProgram(program, build_folder, environment, words));
   return kFailed;
 }
 
 int Dispatch(const Words& words) {
-  static constexpr std::array<std::string_view, 5> kNouns = {"run", "host", "pki", "version",
-                                                             "help"};
+  static constexpr std::array<std::string_view, 14> kNouns = {
+      "run", "host", "pki",       "version", "help",   "vm",      "disk",
+      "net", "node", "operation", "event",   "access", "context", "completion"};
   if (words.empty()) {
     ShowText(kHelp);
     return kWrongInput;
@@ -82,11 +90,15 @@ int Dispatch(const Words& words) {
   const std::span<const std::string> rest = std::span(words).subspan(1);
   if (words[0] == "run") return RunCommand(rest);
   if (words[0] == "host") return HostCommand(words);
-  if (words[0] == "pki")
-    return Become("gemel-pki", "GEMEL_PKI", Words(words.begin() + 1, words.end()));
+  if (words[0] == "pki") return Become("gemel-pki", "cli", "GEMEL_PKI", rest);
   if (words[0] == "version" || words[0] == "--version")
     return ShowText("gemel " GEMEL_VERSION "\n");
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") return ShowText(kHelp);
+  // The nouns of gemeld are gemel-client's.
+  const bool asks_daemon =
+      words[0] == "__complete" ||
+      std::ranges::find(kNouns.begin() + 5, kNouns.end(), words[0]) != kNouns.end();
+  if (asks_daemon) return Become("gemel-client", "cli/client", "GEMEL_CLIENT", words);
   return UnknownCommand(words[0], kNouns, "");
 }
 

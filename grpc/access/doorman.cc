@@ -17,12 +17,15 @@ void Doorman::RecordDenied(const PeerFacts& facts, const Caller* caller, const C
   Record(caller == nullptr ? unknown : *caller, call, error.code, error.message);
 }
 
-Result<Caller> Doorman::Admit(const PeerFacts& facts, const Call& call) const {
+Result<Caller> Doorman::Recognise(const PeerFacts& facts, const Call& call) const {
   auto caller = identities_->Identify(facts);
-  if (!caller) {
-    RecordDenied(facts, nullptr, call, caller.error());
-    return caller;
-  }
+  if (!caller) RecordDenied(facts, nullptr, call, caller.error());
+  return caller;
+}
+
+Result<Caller> Doorman::Admit(const PeerFacts& facts, const Call& call) const {
+  auto caller = Recognise(facts, call);
+  if (!caller) return caller;
   if (auto allowed = authorizer_->Check(*caller, call.permission, call.resource); !allowed) {
     RecordDenied(facts, &*caller, call, allowed.error());
     return std::unexpected(std::move(allowed).error());
@@ -31,11 +34,8 @@ Result<Caller> Doorman::Admit(const PeerFacts& facts, const Call& call) const {
 }
 
 Result<Caller> Doorman::AdmitToList(const PeerFacts& facts, const Call& call) const {
-  auto caller = identities_->Identify(facts);
-  if (!caller) {
-    RecordDenied(facts, nullptr, call, caller.error());
-    return caller;
-  }
+  auto caller = Recognise(facts, call);
+  if (!caller) return caller;
   if (auto allowed = authorizer_->CheckList(*caller, ScopeOf(call.resource)); !allowed) {
     RecordDenied(facts, &*caller, call, allowed.error());
     return std::unexpected(std::move(allowed).error());

@@ -32,6 +32,12 @@ class Doorman {
   // For List and Watch of call.resource as a parent ("projects/-" and "" mean all): whoever may see
   // something in it comes in, and sees of it what MaySee says.
   Result<Caller> AdmitToList(const PeerFacts& facts, const Call& call) const;
+  // For who asks about themselves, or about what is judged piece by piece with May: anybody with a
+  // name. kUnauthenticated, and it is in the audit log.
+  Result<Caller> Recognise(const PeerFacts& facts, const Call& call) const;
+  Status May(const Caller& caller, Permission permission, std::string_view resource) const {
+    return authorizer_->Check(caller, permission, resource);
+  }
   bool MaySee(const Caller& caller, std::string_view resource) const;
   // For a stream that lives on: whether its caller would still be admitted. Asked every few seconds,
   // so that a revoked certificate or role ends it.

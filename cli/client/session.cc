@@ -1,0 +1,216 @@
+#include "cli/client/session.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/file_util.h"
+#include "base/log.h"
+#include "cli/arguments.h"
+#include "cli/client/api_name.h"
+#include "cli/client/json_to_yaml.h"
+#include "cli/report.h"
+#include "pki/certificate.h"
+#include "vmm/config/parse.h"
+
+namespace gemel::cli {
+namespace {
+
+// Long enough for a server that restarts, short enough for who waits at a terminal.
+constexpr int kConnectMs = 5'000;
+
+struct Identity {
+  std::string certificate;
+  std::string key;
+  std::string authority;
+};
+
+Result<Identity> ReadCredentials(const std::string& folder) {
+  Identity identity;
+  ASSIGN_OR_RETURN(identity.certificate, ReadTextFile(folder + "/cert.pem"));
+  ASSIGN_OR_RETURN(identity.key, ReadTextFile(folder + "/key.pem"));
+  ASSIGN_OR_RETURN(identity.authority, ReadTextFile(folder + "/ca.pem"));
+  auto read = pki::ReadCertificate(identity.certificate);
+  if (!read) return WithContext(std::move(read).error(), folder + "/cert.pem");
+  const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
+  if (now > read->not_after) {
+    return std::unexpected(
+        WithHint({Code::kUnauthenticated,
+                  fmt::format("{}/cert.pem: expired on {}", folder, pki::DayText(read->not_after))},
+                 fmt::format("a new one, where the authority is: gemel pki issue {}", read->name)));
+  }
+  if (!pki::IsSignedBy(identity.certificate, identity.authority)) {
+    return MakeError(Code::kUnauthenticated,
+                     fmt::format("{0}/cert.pem: not signed by {0}/ca.pem", folder));
+  }
+  return identity;
+}
+
+}  // namespace
+
+Result<bool> Session::Begin(CLI::App& app, Verb kind, Words words) {
+  PrepareApp(app, "gemel " + command_);
+  app.add_option("--context", context_name_, "another context than the current one")
+      ->type_name("NAME");
+  app.add_option("--server", server_option_, "HOST:PORT or unix:/PATH, instead of a context's")
+      ->type_name("SERVER");
+  app.add_option("--credentials", credentials_option_,
+                 "folder with cert.pem, key.pem, ca.pem, instead of the context's")
+      ->type_name("FOLDER");
+  app.add_option("--project,-p", project_option_, "project, instead of the context's")
+      ->type_name("PROJECT");
+  app.add_option("--timeout", timeout_, "give up after so long (90s, 10m); status 124 then")
+      ->type_name("TIME");
+  app.add_option("--output,-o", output_, "table, wide, json, yaml or name")
+      ->type_name("FORMAT")
+      ->default_str("table");
+  if (kind == Verb::kShow) {
+    app.add_flag("--watch,-w", watch_, "go on, and show what changes");
+    app.add_flag("--no-headers", no_headers_, "no line of titles");
+  }
+  if (kind == Verb::kChange) {
+    app.add_flag("--wait", wait_, "until it is done, showing how far it is");
+    app.add_flag("--dry-run", dry_run_, "check it at the server, and change nothing");
+    app.add_option("--request-id", request_id_, "the same id makes a repeated command one change")
+        ->type_name("ID");
+  }
+  ASSIGN_OR_RETURN(const auto help, ParseArguments(app, words));
+  if (help) {
+    std::fputs(help->c_str(), stdout);
+    return false;
+  }
+  ASSIGN_OR_RETURN(format_, ParseFormat(output_));
+  if (!timeout_.empty()) {
+    ASSIGN_OR_RETURN(const std::int64_t timeout, ParseDuration("timeout", timeout_));
+    deadline_ms_ = MonotonicMs() + timeout;
+  }
+  if (request_id_.empty()) request_id_ = NewRequestId();
+  RETURN_IF_ERROR(ReadContext());
+  return true;
+}
+
+Status Session::ReadContext() {
+  ASSIGN_OR_RETURN(const Contexts contexts, LoadContexts());
+  const std::string name = context_name_.empty() ? contexts.current : context_name_;
+  const auto found = contexts.all.find(name);
+  if (found == contexts.all.end()) {
+    return std::unexpected(WithHint({Code::kInvalidArgument, fmt::format("context: {}: there is "
+                                                                         "none of that name",
+                                                                         name)},
+                                    "see: gemel context list"));
+  }
+  context_ = found->second;
+  if (!server_option_.empty()) context_.server = server_option_;
+  if (!credentials_option_.empty()) context_.credentials = credentials_option_;
+  if (!project_option_.empty()) context_.project = project_option_;
+  return ValidateContext(name, context_);
+}
+
+Result<std::string> Session::NameOf(std::string_view collection, std::string_view text) const {
+  return FullName(project(), collection, text);
+}
+
+Result<std::shared_ptr<grpc::Channel>> Session::Channel() {
+  if (channel_) return channel_;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (context_.local()) {
+    channel_ =
+        grpc::CreateCustomChannel(context_.server, grpc::InsecureChannelCredentials(), arguments);
+    return channel_;
+  }
+  ASSIGN_OR_RETURN(const Identity identity, ReadCredentials(context_.credentials));
+  channel_ = grpc::CreateCustomChannel(
+      context_.server,
+      grpc::SslCredentials({identity.authority, identity.key, identity.certificate}), arguments);
+  const auto until = std::chrono::system_clock::now() + std::chrono::milliseconds(kConnectMs);
+  static_cast<void>(channel_->WaitForConnected(until));  // the call says what is wrong
+  return channel_;
+}
+
+std::optional<std::int64_t> Session::TimeLeftMs() const {
+  if (!deadline_ms_) return std::nullopt;
+  return std::max<std::int64_t>(0, *deadline_ms_ - MonotonicMs());
+}
+
+Status Session::CheckTime() const {
+  if (const auto left = TimeLeftMs(); left && *left == 0)
+    return MakeError(Code::kDeadlineExceeded,
+                     fmt::format("timeout: {} is over; what was begun goes on", timeout_));
+  return {};
+}
+
+void Session::SetDeadline(grpc::ClientContext& context, std::int64_t wanted_ms) const {
+  const std::int64_t ms = std::min(wanted_ms, TimeLeftMs().value_or(wanted_ms));
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(ms));
+}
+
+Error Session::ErrorOf(const grpc::Status& status) const {
+  return FromGrpc(status, command_, server());
+}
+
+Status Session::Show(const std::vector<const google::protobuf::Message*>& messages,
+                     const std::vector<std::string>& names, const Table& table) const {
+  switch (format_) {
+    case Format::kJson:
+      return Print(ToJson(messages));
+    case Format::kYaml:
+      return Print(JsonToYaml(ToJson(messages)));
+    case Format::kName: {
+      std::string text;
+      for (const std::string& name : names) text += name + "\n";
+      return Print(text);
+    }
+    case Format::kTable:
+    case Format::kWide:
+      break;
+  }
+  return Print(table.Text(format_ == Format::kWide, ColourWanted(), !no_headers_));
+}
+
+Status Session::ShowOne(const google::protobuf::Message& message, const std::string& name,
+                        const Table& table) const {
+  if (format_ == Format::kJson) return Print(ToJson(message));
+  if (format_ == Format::kYaml) return Print(JsonToYaml(ToJson(message)));
+  return Show({&message}, {name}, table);
+}
+
+Status Session::PrintYaml(const google::protobuf::Message& message) const {
+  return Print(JsonToYaml(ToJson(message)));
+}
+
+Status Confirm(bool yes, const std::string& loss) {
+  if (yes) return {};
+  if (!OnTerminal(STDIN_FILENO) || !OnTerminal(STDERR_FILENO))
+    return std::unexpected(WithHint({Code::kInvalidArgument, loss}, "if so: --yes"));
+  WriteUnlessFull(STDERR_FILENO, fmt::format("{}. Go on? [y/N] ", Printable(loss)));
+  std::array<char, 64> answer{};
+  if (std::fgets(answer.data(), answer.size(), stdin) != nullptr &&
+      (answer[0] == 'y' || answer[0] == 'Y'))
+    return {};
+  return MakeError(Code::kCancelled, "nothing was done");
+}
+
+std::string NewRequestId() {
+  std::array<unsigned char, 16> bytes{};
+  // Cannot fail for so few bytes once the kernel has booted.
+  if (getrandom(bytes.data(), bytes.size(), 0) < 0) return "";
+  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0fU) | 0x40U);
+  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3fU) | 0x80U);
+  std::string id;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) id += '-';
+    id += fmt::format("{:02x}", bytes[i]);
+  }
+  return id;
+}
+
+}  // namespace gemel::cli

@@ -1,0 +1,107 @@
+// One command's server and options, and how it calls. One thread.
+#pragma once
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/client/client_error.h"
+#include "cli/client/context.h"
+#include "cli/client/output.h"
+
+namespace gemel::cli {
+
+using Words = std::span<const std::string>;
+
+// Which options a verb has beside its own.
+enum class Verb : std::uint8_t { kShow, kChange, kOther };
+
+class Session {
+ public:
+  // `command` is what was typed: "vm start".
+  explicit Session(std::string command) : command_(std::move(command)) {}
+
+  // Adds the options that all verbs of that kind have, parses, and reads the context. False: the help
+  // was asked for and printed.
+  Result<bool> Begin(CLI::App& app, Verb kind, Words words);
+
+  const std::string& command() const { return command_; }
+  const std::string& server() const { return context_.server; }
+  const std::string& project() const { return context_.project; }
+  std::string parent() const { return "projects/" + project(); }
+  Format format() const { return format_; }
+  bool wait() const { return wait_; }
+  bool watch() const { return watch_; }
+  bool dry_run() const { return dry_run_; }
+  const std::string& request_id() const { return request_id_; }
+  Result<std::string> NameOf(std::string_view collection, std::string_view text) const;
+
+  // The channel to the server; made at the first call.
+  Result<std::shared_ptr<grpc::Channel>> Channel();
+  // Milliseconds until --timeout; nullopt if there is none.
+  std::optional<std::int64_t> TimeLeftMs() const;
+  // kDeadlineExceeded once --timeout is over.
+  Status CheckTime() const;
+  Error ErrorOf(const grpc::Status& status) const;
+
+  // One call, which has 30 s or what --timeout leaves. `wanted_ms`: another limit.
+  template <class Service, class Request, class Response>
+  Status Call(grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+              const Request& request, Response* response, std::int64_t wanted_ms = 30'000) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, Channel());
+    const std::unique_ptr<typename Service::StubInterface> stub = Service::NewStub(channel);
+    grpc::ClientContext context;
+    SetDeadline(context, wanted_ms);
+    const grpc::Status status = (stub.get()->*method)(&context, request, response);
+    if (!status.ok()) return std::unexpected(ErrorOf(status));
+    return {};
+  }
+
+  // A message of a list or of one thing, as -o says; `table` is for table and wide.
+  Status Show(const std::vector<const google::protobuf::Message*>& messages,
+              const std::vector<std::string>& names, const Table& table) const;
+  Status ShowOne(const google::protobuf::Message& message, const std::string& name,
+                 const Table& table) const;
+  Status PrintYaml(const google::protobuf::Message& message) const;
+  bool wants_title() const { return !no_headers_; }
+
+ private:
+  Status ReadContext();
+  void SetDeadline(grpc::ClientContext& context, std::int64_t wanted_ms) const;
+
+  const std::string command_;
+  std::string context_name_;
+  std::string server_option_;
+  std::string credentials_option_;
+  std::string project_option_;
+  std::string output_ = "table";
+  std::string timeout_;
+  std::string request_id_;
+  bool wait_ = false;
+  bool watch_ = false;
+  bool dry_run_ = false;
+  bool no_headers_ = false;
+  Format format_ = Format::kTable;
+  Context context_;
+  std::optional<std::int64_t> deadline_ms_;  // CLOCK_MONOTONIC
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+// Asks on the terminal whether to go on, having said what will be lost; `yes` answers for the user, and
+// without a terminal it must.
+Status Confirm(bool yes, const std::string& loss);
+
+// A version 4 UUID, for a call that may have to be made again.
+std::string NewRequestId();
+
+}  // namespace gemel::cli
