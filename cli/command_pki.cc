@@ -64,8 +64,8 @@ constexpr char kRevokeHelp[] =
   gemel pki revoke 5f0c3a1b77e0410a9d2f4c6e8a0b1c2d
 
 Takes back every valid certificate of a name, or one by its serial number. A gemeld that reads this
-folder's crl.pem heeds it with the next call, and ends open streams within seconds; copy crl.pem to
-other servers.
+folder's crl.pem heeds it with the next call, and in an open stream with the next event; copy crl.pem
+to other servers.
 )";
 
 constexpr char kListHelp[] =

@@ -1,7 +1,7 @@
 // Which servers there are, and which one is meant: a file of the user's, one context a line.
 //
 //   current rack
-//   context rack server=node-a:7443 credentials=/home/al/.config/gemel/alice project=web
+//   context rack server=node-a:7443 credentials=/etc/gemel/alice project=web
 #pragma once
 #include <map>
 #include <string>

@@ -6,13 +6,13 @@ namespace gemel::cli {
 namespace {
 
 constexpr std::string_view kText =
-    "current rack\ncontext rack server=node-a:7443 credentials=/home/al/alice project=web\n";
+    "current rack\ncontext rack server=node-a:7443 credentials=/etc/gemel/alice project=web\n";
 
 TEST(ContextTest, File_ReadsAsItsParts) {
   const auto contexts = ParseContexts(kText);
   ASSERT_TRUE(contexts.has_value()) << contexts.error().message;
   EXPECT_EQ(contexts->current, "rack");
-  EXPECT_EQ(contexts->all.at("rack"), (Context{"node-a:7443", "/home/al/alice", "web"}));
+  EXPECT_EQ(contexts->all.at("rack"), (Context{"node-a:7443", "/etc/gemel/alice", "web"}));
   EXPECT_TRUE(contexts->all.at("local").local());
 }
 
