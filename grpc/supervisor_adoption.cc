@@ -102,7 +102,11 @@ ProcessSupervisor::Findings ProcessSupervisor::LookAround(
 
 std::string ProcessSupervisor::RemoveOrphan(const std::string& uid, const JailProcess* jail) const {
   if (jail != nullptr) EndJail(*jail, vms_dir_ + "/" + uid);
-  cgroups_.Remove(uid);
+  // What a killed jail leaves dies on its own; the group says when.
+  cgroups_.KillAll(uid);
+  const std::int64_t deadline = MonotonicMs() + kOrphanGraceMs;
+  while (!cgroups_.Remove(uid) && MonotonicMs() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(kStepMs));
   const Status removed = FolderOf(uid).Remove();
   return fmt::format("{}: {}{}{}", uid, jail != nullptr ? "its process was killed, " : "",
                      removed ? "its folder removed" : "its folder stays: ",

@@ -242,8 +242,8 @@ void VmCgroups::KillAll(const std::string& uid) const {
   if (missing_.empty()) WriteSetting(Folder(uid) + "/cgroup.kill", "1");
 }
 
-void VmCgroups::Remove(const std::string& uid) const {
-  if (missing_.empty()) rmdir(Folder(uid).c_str());
+bool VmCgroups::Remove(const std::string& uid) const {
+  return !missing_.empty() || rmdir(Folder(uid).c_str()) == 0 || errno == ENOENT;
 }
 
 }  // namespace gemel::daemon

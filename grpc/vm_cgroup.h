@@ -46,8 +46,8 @@ class VmCgroups {
   std::uint64_t OutOfMemoryKills(const std::string& uid) const;
   // SIGKILLs whatever is in it.
   void KillAll(const std::string& uid) const;
-  // Once it is empty; with the groups below. What is gone already is no error.
-  void Remove(const std::string& uid) const;
+  // True if it is gone, now or before; false while something in it still ends.
+  bool Remove(const std::string& uid) const;
 
  private:
   std::string Folder(const std::string& uid) const { return parent_ + "/" + uid; }

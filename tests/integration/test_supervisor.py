@@ -342,8 +342,9 @@ def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
     uid = daemon.start("console", "echo")
     group = CGROUPS / "gemel" / uid
     jail = jails(daemon)[uid]
-    family = [jail, child_of(jail), child_of(child_of(jail))]
-    assert sorted(map(int, (group / "cgroup.procs").read_text().split())) == sorted(family)
+    family = {jail, child_of(jail), child_of(child_of(jail))}
+    # Beside them, where KVM has one, is a worker of its own for this VM.
+    assert family <= set(map(int, (group / "cgroup.procs").read_text().split()))
     assert daemon.ask(f"set-limits {uid} 300 1500 {16 << 20}").endswith(" ok")
     seen = dict(word.split("=", 1) for word in daemon.ask(f"limits {uid}").split()[2:])
     assert (seen["weight"], seen["cap"], seen["cpus"]) == ("300", "1500", "0")
@@ -366,16 +367,7 @@ def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
 def test_a_vm_that_reaches_its_memory_limit_is_told_apart(daemon):
     uid = daemon.start("console", "echo")
     (CGROUPS / "gemel" / uid / "memory.max").write_text("1M")
-    Console(daemon, uid).socket.sendall(b"x" * 100)
-    wait_until(lambda: "oom_kill 0" not in events_of(uid), "the kernel's answer")
     assert "for want of memory" in daemon.hear(f"ended {uid} killed")
-
-
-def events_of(uid):
-    try:
-        return (CGROUPS / "gemel" / uid / "memory.events").read_text()
-    except OSError:
-        return ""
 
 
 def wait_until(condition, what):
