@@ -17,6 +17,9 @@
 #include "base/thread.h"
 #include "grpc/access/server_tls.h"
 #include "grpc/api_server.h"
+#include "grpc/consoles_service.h"
+#include "grpc/disk_pools.h"
+#include "grpc/disks_service.h"
 #include "grpc/events_service.h"
 #include "grpc/nodes_service.h"
 #include "grpc/operations_service.h"
@@ -81,6 +84,8 @@ class Daemon {
   std::unique_ptr<access::Doorman> doorman_;
   std::unique_ptr<CallGate> gate_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::unique_ptr<DiskPools> pools_;
+  std::unique_ptr<EventLoop> worker_loop_;  // what takes time with disks' files
   std::unique_ptr<SqliteStore> store_;
   Published published_;
   std::unique_ptr<VmManager> manager_;
@@ -90,13 +95,20 @@ class Daemon {
   std::unique_ptr<OperationsService> operations_;
   std::unique_ptr<EventsService> events_;
   std::unique_ptr<NodesService> nodes_;
+  std::unique_ptr<DisksService> disks_;
+  std::unique_ptr<ConsolesService> consoles_;
   std::unique_ptr<ApiServer> server_;
   std::thread manager_thread_;
+  std::thread worker_thread_;
 };
 
 // Calls first, which need the manager; then the manager, whose VMs run on.
 Daemon::~Daemon() {
   server_.reset();
+  if (worker_thread_.joinable()) {
+    worker_loop_->Stop();
+    worker_thread_.join();
+  }
   if (manager_thread_.joinable()) {
     loop_->Stop();
     manager_thread_.join();
@@ -132,8 +144,15 @@ Status Daemon::PrepareAccess() {
 HostPaths Daemon::Paths() {
   HostPaths paths;
   paths.boot_folders = config_.boot_dirs;
-  paths.disk_path = [](std::string_view disk) -> ApiResult<std::string> {
-    return std::unexpected(InvalidField("", fmt::format("\"{}\" does not exist", disk)));
+  paths.disk_path = [this](std::string_view name) -> ApiResult<std::string> {
+    const auto disk = published_.disks.Get(name);
+    if (disk == nullptr || disk->state() != v1::DISK_STATE_READY)
+      return std::unexpected(InvalidField(
+          "", fmt::format("\"{}\" {}", name, disk == nullptr ? "does not exist" : "is not ready")));
+    if (!disk->block_device().empty()) return disk->block_device();
+    auto path = pools_->PathOf(disk->pool(), disk->uid());
+    if (!path) return std::unexpected(InvalidField("", path.error().message));
+    return *path;
   };
   return paths;
 }
@@ -141,6 +160,8 @@ HostPaths Daemon::Paths() {
 Status Daemon::PrepareManager() {
   ASSIGN_OR_RETURN(loop_, EventLoop::Create());
   ASSIGN_OR_RETURN(timers_, Timers::Create(loop_.get(), &clock_));
+  ASSIGN_OR_RETURN(worker_loop_, EventLoop::Create());
+  pools_ = std::make_unique<DiskPools>(config_.pools, config_.block_devices);
   ASSIGN_OR_RETURN(store_, SqliteStore::Open(config_.state_dir + "/gemeld.db"));
   VmManager::Options options;
   options.node = config_.node;
@@ -148,6 +169,8 @@ Status Daemon::PrepareManager() {
   options.memory_capacity = config_.memory_capacity;
   options.cpu_capacity_millis = std::thread::hardware_concurrency() * 1000;
   options.quotas = policy_.get();
+  options.pools = pools_.get();
+  options.worker = worker_loop_.get();
   manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, store_.get(),
                                          &published_, options);
   ASSIGN_OR_RETURN(supervisor_,
@@ -170,6 +193,7 @@ Status Daemon::StartManager() {
                     [&ready](Status status) { ready.set_value(std::move(status)); });
   });
   ASSIGN_OR_RETURN(manager_thread_, StartThread("manager", [this] { loop_->Run(); }));
+  ASSIGN_OR_RETURN(worker_thread_, StartThread("disks", [this] { worker_loop_->Run(); }));
   return ready.get_future().get();
 }
 
@@ -188,10 +212,12 @@ Status Daemon::Begin() {
   nodes_ = std::make_unique<NodesService>(
       &services_, NodesService::Facts{config_.node, GEMEL_VERSION, config_.memory_capacity,
                                       std::thread::hardware_concurrency() * 1000});
-  ASSIGN_OR_RETURN(
-      server_,
-      ApiServer::Start(config_, {vms_.get(), operations_.get(), events_.get(), nodes_.get()},
-                       main_loop_.get(), credentials_));
+  disks_ = std::make_unique<DisksService>(&services_, pools_.get());
+  consoles_ = std::make_unique<ConsolesService>(&services_);
+  ASSIGN_OR_RETURN(server_, ApiServer::Start(config_,
+                                             {vms_.get(), operations_.get(), events_.get(),
+                                              nodes_.get(), disks_.get(), consoles_.get()},
+                                             main_loop_.get(), credentials_));
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
                 published_.vms.size());
   return {};

@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 
+// Its compiled library throws.
+#define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
@@ -50,6 +52,8 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
     config.state_dir = value;
   else if (key == "run_dir")
     config.run_dir = value;
+  else if (key == "cgroup_parent")
+    config.cgroup_parent = value;
   else if (key == "socket.group")
     config.socket_group = value;
   else if (key == "tls.listen")
@@ -108,8 +112,10 @@ Status SetWord(const std::string& word, const std::string& value, DaemonConfig& 
     return {};
   }
   static const std::map<std::string, std::string> kKeys = {
-      {"--state-dir", "state_dir"}, {"--run-dir", "run_dir"},     {"--node", "node"},
-      {"--listen", "tls.listen"},   {"--pki-dir", "tls.pki_dir"}, {"--log-level", "log_level"}};
+      {"--state-dir", "state_dir"},         {"--run-dir", "run_dir"},
+      {"--cgroup-parent", "cgroup_parent"}, {"--node", "node"},
+      {"--listen", "tls.listen"},           {"--pki-dir", "tls.pki_dir"},
+      {"--log-level", "log_level"}};
   const auto key = kKeys.find(word);
   if (key == kKeys.end()) return InvalidArgument("{}: unknown word; gemeld --help", word);
   return SetText(key->second, value, config);

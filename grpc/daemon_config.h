@@ -6,6 +6,7 @@
 //   boot_dirs = ["/var/lib/gemel/boot"]
 //   block_devices = ["/dev/vg0/db"]
 //   log_level = "info"
+//   cgroup_parent = "/sys/fs/cgroup/gemel"
 //   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
 //   [socket]
 //   mode = "0660"
@@ -38,8 +39,9 @@ struct DaemonConfig {
   LogLevel log_level = LogLevel::kInfo;
   std::uint64_t memory_capacity = 0;
   mode_t socket_mode = 0660;
-  std::string socket_group;  // empty: the daemon's own
-  std::string tls_listen;    // empty: no TCP
+  std::string cgroup_parent;  // of machines' control groups; empty: "gemel" in the host's hierarchy
+  std::string socket_group;   // empty: the daemon's own
+  std::string tls_listen;     // empty: no TCP
   std::string pki_dir = "/etc/gemel/pki";
 };
 

@@ -24,6 +24,7 @@
 #include "grpc/api_error.h"
 #include "grpc/convert.h"
 #include "grpc/directory.h"
+#include "grpc/disk_pools.h"
 #include "grpc/event_log.h"
 #include "grpc/timers.h"
 #include "grpc/vm_store.h"
@@ -58,6 +59,8 @@ class VmManager {
     std::uint64_t memory_capacity = 0;      // bytes that machines may have together; 0: not limited
     std::uint32_t cpu_capacity_millis = 0;  // reservations together; 0: not limited
     const access::Authorizer* quotas = nullptr;  // null: none
+    const DiskPools* pools = nullptr;            // null: no disks
+    EventLoop* worker = nullptr;                 // on another thread: what takes time with files
   };
 
   // All outlive it. `published->events` is made by Begin.
@@ -81,6 +84,9 @@ class VmManager {
   void Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Reply reply);
   void Resume(CallInfo call, v1::ResumeVirtualMachineRequest request, Reply reply);
   void CancelOperation(const CallInfo& call, const std::string& name, Reply reply);
+  void CreateDisk(CallInfo call, v1::CreateDiskRequest request, Reply reply);
+  void UpdateDisk(CallInfo call, v1::UpdateDiskRequest request, Reply reply);
+  void DeleteDisk(CallInfo call, v1::DeleteDiskRequest request, Reply reply);
 
   // Replies when the operation is done. The id is for ForgetWait, which drops the reply.
   std::uint64_t WaitOperation(const std::string& name, Reply reply);
@@ -166,6 +172,21 @@ class VmManager {
   const v1::Operation* Pending(const Vm& vm, std::string_view verb) const;
   const v1::Operation* AnyPending(const Vm& vm) const;
 
+  // vm_manager_disks.cc
+  ApiResult<v1::Disk*> FindDisk(const std::string& name, const std::string& etag);
+  ApiResult<void> CheckNewDisk(const std::string& name, v1::Disk& disk) const;
+  std::vector<std::string> UsersOf(const std::string& disk) const;
+  void TouchDisk(v1::Disk& disk) const;
+  void AddDiskEvent(Batch& batch, v1::EventType type, const v1::Disk& disk, std::string_view reason,
+                    const v1::Operation* operation) const;
+  void LoadDisks(std::vector<v1::Disk> disks);
+  void PursueDisk(const v1::Disk& disk);
+  struct DiskOutcome {
+    Result<std::uint64_t> allocated = std::uint64_t{0};  // bytes; or why it is not as asked
+    std::uint64_t size = 0;                              // of the file now; 0: not known
+  };
+  void SettleDisk(const std::string& name, const DiskOutcome& outcome);
+
   EventLoop* const loop_;
   Timers* const timers_;
   const Clock* const clock_;
@@ -174,8 +195,9 @@ class VmManager {
   const Options options_;
   VmSupervisor* supervisor_ = nullptr;
 
-  std::map<std::string, Vm> vms_;       // by name
-  std::map<VmUid, std::string> names_;  // by uid
+  std::map<std::string, Vm> vms_;          // by name
+  std::map<VmUid, std::string> names_;     // by uid
+  std::map<std::string, v1::Disk> disks_;  // by name
   std::map<std::string, v1::Operation> operations_;
   std::deque<std::string> done_operations_;  // oldest first
   std::map<std::string, StoredRequest> requests_;

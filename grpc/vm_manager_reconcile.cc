@@ -98,6 +98,7 @@ void VmManager::LoadContents(StoreContents contents) {
     Vm& vm = vms_[stored.vm.name()];
     vm.stored = std::move(stored);
   }
+  LoadDisks(std::move(contents.disks));
   for (const StoredRequest& request : contents.requests) {
     requests_[request.key] = request;
     requests_of_[request.operation].insert(request.key);
@@ -148,6 +149,7 @@ void VmManager::Adopted(const Adoption& adoption) {
   std::vector<std::string> names;
   for (const auto& [name, vm] : vms_) names.push_back(name);
   for (const std::string& name : names) Reconcile(name);
+  for (const auto& [name, disk] : disks_) PursueDisk(disk);
 }
 
 // ---- what happens to processes
@@ -194,7 +196,8 @@ const v1::Operation* VmManager::AnyPending(const Vm& vm) const {
 
 // ---- Reconcile: first what has happened is stored, then what is missing is done
 
-void VmManager::Reconcile(const std::string& name) {
+void VmManager::Reconcile(const std::string& of) {
+  const std::string name = of;  // which may be the record's own, and go with it
   const auto found = vms_.find(name);
   if (found == vms_.end()) return;
   if (!Settle(found->second)) return ReconcileLater(found->second, kStoreRetryMs);

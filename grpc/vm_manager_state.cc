@@ -179,6 +179,17 @@ void VmManager::Apply(const Batch& batch) {
     vms_.erase(found);
     published_->vms.Remove(name);
   }
+  for (const v1::Disk& disk : batch.put_disks) {
+    v1::Disk shown = disk;
+    const auto users = UsersOf(disk.name());
+    *shown.mutable_users() = {users.begin(), users.end()};
+    disks_[disk.name()] = disk;
+    published_->disks.Put(disk.name(), std::move(shown));
+  }
+  for (const std::string& name : batch.delete_disks) {
+    disks_.erase(name);
+    published_->disks.Remove(name);
+  }
   for (const StoredRequest& request : batch.put_requests) {
     requests_[request.key] = request;
     requests_of_[request.operation].insert(request.key);

@@ -128,13 +128,13 @@ def unit(log, options):
     return builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
 
 
-def pytest(folder, log, timeout, repeat=1):
+def pytest(folder, log, timeout, repeat=1, **variables):
     """Every test of a folder; what is not there yet is said to be missing."""
     outcome = results.Results()
     if not any((shell.ROOT / folder).rglob("test_*.py")):
         outcome.add(folder, results.SKIPPED, "this folder has no test yet")
         return outcome
-    env = shell.environment(GEMEL_BUILD=builds.folder("release"))
+    env = shell.environment(GEMEL_BUILD=builds.folder("release"), **variables)
     for turn in range(1, repeat + 1):
         junit = log.with_suffix(f".{turn}.xml")
         junit.unlink(missing_ok=True)
@@ -154,6 +154,12 @@ def style(log, _):
 
 def integration(log, options):
     return pytest("tests/integration", log, timeout=900, repeat=5 if options.mode == LONG else 1)
+
+
+def api(log, options):
+    rounds = "500" if options.mode == LONG else "20"
+    timeout = 4 * 3600 if options.mode == LONG else 1200
+    return pytest("tests/api", log, timeout=timeout, GEMEL_SIGKILL_ROUNDS=rounds)
 
 
 def kvmhost(log, options):
@@ -197,6 +203,7 @@ PHASES = (
     ("unit", "unit tests of the release build", True, unit),
     ("style", "layering, static linking, headers, words", True, style),
     ("integration", "whole programs on this machine", True, integration),
+    ("api", "gemeld through its API, killed at random too", True, api),
     ("asan", "clang build with ASan, UBSan, -Wthread-safety; its unit tests", False, asan),
     ("tsan", "clang build with TSan; its unit tests", False, tsan),
     ("fuzz", "every fuzzer over its kept corpus", False, fuzzers),

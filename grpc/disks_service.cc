@@ -1,0 +1,109 @@
+#include "grpc/disks_service.h"
+
+namespace gemel::daemon {
+namespace {
+
+using access::Permission;
+
+constexpr std::string_view kService = "Disks";
+
+}  // namespace
+
+DisksService::Reactor* DisksService::Create(Context* context, const v1::CreateDiskRequest* request,
+                                            v1::Operation* response) {
+  return Mutate(services_, context, kService, "Create", Permission::kChange, request->parent(),
+                *request, response, &VmManager::CreateDisk);
+}
+
+DisksService::Reactor* DisksService::Update(Context* context, const v1::UpdateDiskRequest* request,
+                                            v1::Operation* response) {
+  return Mutate(services_, context, kService, "Update", Permission::kChange, request->disk().name(),
+                *request, response, &VmManager::UpdateDisk);
+}
+
+DisksService::Reactor* DisksService::Delete(Context* context, const v1::DeleteDiskRequest* request,
+                                            v1::Operation* response) {
+  return Mutate(services_, context, kService, "Delete", Permission::kChange, request->name(),
+                *request, response, &VmManager::DeleteDisk);
+}
+
+v1::Disk DisksService::Shown(const v1::Disk& disk) const {
+  v1::Disk shown = disk;
+  shown.clear_users();
+  services_->published->vms.Visit("", "", [&](const std::string& name, const auto& vm) {
+    for (const v1::DiskAttachment& attached : vm->spec().disks()) {
+      if (attached.disk() == disk.name()) shown.add_users(name);
+    }
+    return true;
+  });
+  return shown;
+}
+
+DisksService::Reactor* DisksService::Get(Context* context, const v1::GetDiskRequest* request,
+                                         v1::Disk* response) {
+  const auto answer = [&]() -> ApiResult<v1::Disk> {
+    if (auto name = ParseResourceName("name", "disks", request->name()); !name)
+      return std::unexpected(std::move(name).error());
+    auto caller = services_->gate->Admit(*context, "Disks/Get", Permission::kRead, request->name());
+    if (!caller) return std::unexpected(std::move(caller).error());
+    const auto found = services_->published->disks.Get(request->name());
+    if (found == nullptr) return std::unexpected(ResourceNotFound("disk", request->name()));
+    return Shown(*found);
+  };
+  return Answer<v1::Disk>(context, answer(), response);
+}
+
+DisksService::Reactor* DisksService::List(Context* context, const v1::ListDisksRequest* request,
+                                          v1::ListDisksResponse* response) {
+  static const std::vector<std::string_view> kPaths = {"name", "pool", "state", "size_bytes",
+                                                       "labels.*"};
+  const auto answer = [&]() -> ApiResult<v1::ListDisksResponse> {
+    auto query = ParseList(*request, "disks", v1::Disk::descriptor(), kPaths);
+    if (!query) return std::unexpected(std::move(query).error());
+    auto caller = services_->gate->AdmitList(*context, "Disks/List", ListScope(request->parent()));
+    if (!caller) return std::unexpected(std::move(caller).error());
+    v1::ListDisksResponse list;
+    const auto visible = [&](const std::string& name, const v1::Disk&) {
+      return services_->gate->MayRead(*caller, name);
+    };
+    for (const auto& disk :
+         PageOf(services_->published->disks, *query, visible, list.mutable_next_page_token()))
+      *list.add_disks() = Shown(*disk);
+    return list;
+  };
+  return Answer<v1::ListDisksResponse>(context, answer(), response);
+}
+
+DisksService::Reactor* DisksService::ListPools(Context* context,
+                                               const v1::ListPoolsRequest* request,
+                                               v1::ListPoolsResponse* response) {
+  const auto answer = [&]() -> ApiResult<v1::ListPoolsResponse> {
+    auto page = ParsePage(request->page_size(), request->page_token(), "pools");
+    if (!page) return std::unexpected(std::move(page).error());
+    auto filter = Filter::Parse(request->filter(), v1::Pool::descriptor(), {"pool"});
+    if (!filter) return std::unexpected(std::move(filter).error());
+    auto caller = services_->gate->AdmitList(*context, "Disks/ListPools", "");
+    if (!caller) return std::unexpected(std::move(caller).error());
+    v1::ListPoolsResponse list;
+    for (const auto& [name, folder] : pools_->pools()) {
+      v1::Pool pool;
+      pool.set_pool(name);
+      if (const auto space = pools_->Space(name)) {
+        pool.set_capacity_bytes(space->capacity);
+        pool.set_free_bytes(space->free);
+      } else {
+        pool.set_message(Printable(space.error().message));
+      }
+      services_->published->disks.Visit("", "", [&](const std::string&, const auto& disk) {
+        if (disk->pool() == pool.pool())
+          pool.set_provisioned_bytes(pool.provisioned_bytes() + disk->size_bytes());
+        return true;
+      });
+      if (filter->Matches(pool)) *list.add_pools() = pool;
+    }
+    return list;
+  };
+  return Answer<v1::ListPoolsResponse>(context, answer(), response);
+}
+
+}  // namespace gemel::daemon
