@@ -27,7 +27,7 @@ Ends with 0 when the guest powers off, 1 when it or the VMM fails, 2 on wrong in
 struct Words {
   std::string name = "vm";
   std::string machine;
-  std::string profile = "micro";
+  std::string profile = "server";
   std::string kernel, initrd;
   std::string cmdline = "console=ttyS0";
   std::string memory = "512M";

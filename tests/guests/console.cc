@@ -6,7 +6,7 @@
 namespace {
 
 constexpr std::uint16_t kSerial = 0x3f8, kLineStatus = kSerial + 5;
-constexpr std::uint16_t kPm1Status = 0x600, kPm1Control = 0x604;
+constexpr std::uint16_t kPm1Status = 0x600;
 constexpr std::uint8_t kDataReady = 1, kTransmitterEmpty = 1 << 5;
 constexpr std::uint16_t kPowerButton = 1 << 8;
 
@@ -47,6 +47,5 @@ void GuestMain() {
     guest::Print("waiting\n");
     while ((guest::In16(kPm1Status) & kPowerButton) == 0) asm volatile("pause");
   }
-  guest::Out16(kPm1Control, (5 << 10) | (1 << 13));
-  guest::HaltForever();
+  guest::PowerOff();
 }

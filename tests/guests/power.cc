@@ -3,14 +3,14 @@
 #include "tests/guests/runtime/runtime.h"
 
 void GuestMain() {
-  constexpr std::uint16_t kReset = 0xcf9, kI8042 = 0x64, kPm1Control = 0x604;
+  constexpr std::uint16_t kReset = 0xcf9, kI8042 = 0x64;
   guest::Print("begin\n");
   if (guest::HasWord("reset")) {
     guest::Out8(kReset, 0x06);
   } else if (guest::HasWord("i8042")) {
     guest::Out8(kI8042, 0xfe);
   } else {
-    guest::Out16(kPm1Control, (5 << 10) | (1 << 13));
+    guest::PowerOff();
   }
   guest::HaltForever();
 }

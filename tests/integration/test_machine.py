@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK),
 
 
 def command(guest, words="", *options):
-    return [str(GEMEL), "run", "--kernel", str(BUILD / f"tests/guests/guest-{guest}"), "--cmdline", words,
+    kernel = BUILD / f"tests/guests/guest-{guest}"
+    return [str(GEMEL), "run", "--kernel", str(kernel), "--cmdline", words,
+            *(() if "--profile" in options else ("--profile", "server")),
             *(() if "--memory" in options else ("--memory", "32M")), *options]
 
 
@@ -74,20 +76,27 @@ def wait_gone(pid):
         time.sleep(0.01)
 
 
+both_profiles = pytest.mark.parametrize("profile", ["server", "micro"])
+
+
+@both_profiles
 @pytest.mark.parametrize("way", ["reset", "i8042"])
-def test_reboot_with_on_reboot_exit_ends_with_0(way):
-    result = run("power", way, "--on-reboot", "exit")
+def test_reboot_with_on_reboot_exit_ends_with_0(way, profile):
+    result = run("power", way, "--profile", profile, "--on-reboot", "exit")
     assert (result.returncode, result.stdout) == (0, "begin\n")
 
 
-def test_reboot_resets_the_machine_again_and_again(start):
-    guest = start("power", "reset")
+@both_profiles
+def test_reboot_resets_the_machine_again_and_again(start, profile):
+    guest = start("power", "reset", "--profile", profile)
     assert [guest.stdout.readline() for _ in range(5)] == ["begin\n"] * 5
 
 
-def test_reset_with_a_disk_and_many_cpus_comes_up_again(start, tmp_path):
+@both_profiles
+def test_reset_with_a_disk_and_many_cpus_comes_up_again(start, tmp_path, profile):
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    guest = start("power", "reset", "--cpus", "8", "--disk", f"path={tmp_path / 'disk'}")
+    guest = start("power", "reset", "--profile", profile, "--cpus", "8",
+                  "--disk", f"path={tmp_path / 'disk'}")
     assert [guest.stdout.readline() for _ in range(3)] == ["begin\n"] * 3
 
 
@@ -103,9 +112,10 @@ def test_kvm_internal_error_shows_registers_and_ends_with_1():
     assert "rip 00000000d8000000" in result.stderr
 
 
-@pytest.mark.parametrize("cpus", [1, 2, 64])
-def test_all_cpus_start(cpus):
-    result = run("smp", f"cpus={cpus}", "--cpus", str(cpus), "--timeout", f"{DEADLINE}s")
+@pytest.mark.parametrize("cpus, profile", [(1, "server"), (2, "micro"), (64, "server")])
+def test_all_cpus_start(cpus, profile):
+    result = run("smp", f"cpus={cpus}", "--profile", profile, "--cpus", str(cpus),
+                 "--timeout", f"{DEADLINE}s")
     assert result.returncode != 124, result.stdout + result.stderr
     assert "FAIL" not in result.stdout and "expected" not in result.stdout
 
@@ -131,7 +141,7 @@ def test_disk_under_load_answers_all_without_error(tmp_path, transport, pattern,
 def test_random_writes_reach_the_whole_disk(tmp_path):
     with open(tmp_path / "disk", "wb") as disk:
         disk.truncate(4 << 20)
-    result = run("bench", "rw=randwrite ms=200 warm=0 settle=0 end=reset", "--acpi", "off",
+    result = run("bench", "rw=randwrite ms=200 warm=0 settle=0 end=reset", *MACHINES["mmio"],
                  "--on-reboot", "exit", "--memory", "64M", "--disk", f"path={tmp_path / 'disk'}")
     found = json.loads(result.stdout.splitlines()[-1])
     allocated = (tmp_path / "disk").stat().st_blocks * 512
@@ -139,14 +149,14 @@ def test_random_writes_reach_the_whole_disk(tmp_path):
 
 
 def test_pci_answers_a_driver_as_the_standards_say():
-    result = run("pci", "", "--profile", "server", "--on-reboot", "exit")
+    result = run("pci", "", "--on-reboot", "exit")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "FAIL" not in result.stdout
     assert result.stdout.splitlines()[-1] == "ok: the device after it"
 
 
 def test_pci_is_as_new_after_a_reset(start):
-    guest = start("pci", "", "--profile", "server")
+    guest = start("pci")
     ends = 0
     while ends < 3:
         line = guest.stdout.readline()
@@ -159,7 +169,7 @@ def test_shared_memory_boots():
 
 
 def test_acpi_off_boots():
-    assert run("power", "reset", "--acpi", "off", "--on-reboot", "exit").returncode == 0
+    assert run("power", "reset", *MACHINES["mmio"], "--on-reboot", "exit").returncode == 0
 
 
 def test_killed_front_end_takes_its_machine_along(start):

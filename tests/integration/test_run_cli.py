@@ -153,7 +153,7 @@ def test_unknown_keys_and_words_refused(run):
         "disk: readnoly=on: unknown key; did you mean readonly?")
     assert run.refused("--serial", "tcp:1").startswith("serial: tcp:1: unknown")
     assert run.refused("--machine", "q35") == ("machine: q35: unknown; "
-                                                  "profile micro has micro-1")
+                                                  "profile server has server-1")
     assert run.refused("--memroy", "1G") == "--memroy: unknown option; did you mean --memory?"
     assert run.refused("--memory", "1G", "--memory", "2G") == "--memory: given more than once"
     assert run.refused("--memory") == "--memory: its value is missing"

@@ -25,15 +25,15 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.fixture(name="start")
-def start_fixture(tmp_path):
+@pytest.fixture(name="start", params=["server", "micro"])
+def start_fixture(tmp_path, request):
     started = []
 
     def start(cmdline, *arguments, kernel=CONSOLE, **streams):
         streams.setdefault("stdin", subprocess.DEVNULL)
         streams.setdefault("stdout", subprocess.PIPE)
-        command = [GEMEL, "run", "--kernel", kernel, "--memory", "32M", "--cmdline", cmdline,
-                   *arguments]
+        command = [GEMEL, "run", "--profile", request.param, "--kernel", kernel, "--memory", "32M",
+                   "--cmdline", cmdline, *arguments]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path,
                                         preexec_fn=default_signals, **streams))
         return started[-1]

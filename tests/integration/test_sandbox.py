@@ -24,7 +24,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 def command(guest, words, *options):
     return [GEMEL, "run", "--kernel", GUESTS / f"guest-{guest}", "--cmdline", words,
-            "--memory", "32M", *options]
+            "--profile", "server", "--memory", "32M", *options]
 
 
 @pytest.fixture(name="start")

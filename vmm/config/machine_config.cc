@@ -86,12 +86,12 @@ bool IsModelName(const std::string& name) {
 
 Status ValidateIdentity(const MachineConfig& config) {
   if (config.profile == Profile::kServer && !config.acpi)
-    return InvalidArgument("acpi: off: the server profile cannot do without");
+    return InvalidArgument("acpi: off: profile server cannot do without; --profile micro can");
   const IdentityConfig& identity = config.identity;
   const bool has_text =
       !identity.product.empty() || !identity.serial.empty() || !identity.asset.empty();
   if (config.profile == Profile::kMicro && has_text)
-    return InvalidArgument("smbios: the micro profile has none");
+    return InvalidArgument("smbios: profile micro has none");
   return Validate(identity);
 }
 

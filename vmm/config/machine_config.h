@@ -63,9 +63,9 @@ struct SerialConfig {
 };
 
 struct MachineConfig {
-  std::string name = "vm";          // 1 to 63 of [a-z0-9-], begins with a letter
-  std::string machine = "micro-1";  // versioned machine type: the guest ABI
-  Profile profile = Profile::kMicro;
+  std::string name = "vm";           // 1 to 63 of [a-z0-9-], begins with a letter
+  std::string machine = "server-1";  // versioned machine type: the guest ABI
+  Profile profile = Profile::kServer;
   std::uint32_t cpus = 1;  // 1 to kMaxCpus
   std::string cpu_model = "host";
   MemoryConfig memory;

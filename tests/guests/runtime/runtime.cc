@@ -126,10 +126,17 @@ void HaltForever() {
 }
 
 void Exit(std::uint8_t code) {
-  constexpr std::uint16_t kDebugExit = 0xf4, kPm1Control = 0x604;
-  constexpr std::uint16_t kSleepS5 = (5 << 10) | (1 << 13);  // SLP_TYP, SLP_EN
+  constexpr std::uint16_t kDebugExit = 0xf4;
   Out8(kDebugExit, code);
-  Out16(kPm1Control, kSleepS5);
+  PowerOff();
+}
+
+// The profiles differ in the sleep type, and ignore each other's.
+void PowerOff() {
+  constexpr std::uint16_t kPm1Control = 0x604, kSleepEnable = 1 << 13;
+  constexpr std::uint16_t kServerType = 0, kMicroType = 5 << 10;
+  Out16(kPm1Control, kServerType | kSleepEnable);
+  Out16(kPm1Control, kMicroType | kSleepEnable);
   HaltForever();
 }
 

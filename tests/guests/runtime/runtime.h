@@ -92,8 +92,10 @@ void PrintAll(const char* text, Rest... rest) {
 // "ok: <what>" or "FAIL: <what>: got <got>, not <expected>".
 void Expect(const char* what, std::uint64_t got, std::uint64_t expected);
 
-// Ends the guest: QEMU's isa-debug-exit port, then ACPI S5, then HLT for ever.
+// Ends the guest: QEMU's isa-debug-exit port, then PowerOff.
 [[noreturn]] void Exit(std::uint8_t code);
+// ACPI's S5 as server-1 and as micro-1 have it, then HLT for ever.
+[[noreturn]] void PowerOff();
 [[noreturn]] void HaltForever();
 
 // ---- start-up -----------------------------------------------------------------------------------

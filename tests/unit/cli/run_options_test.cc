@@ -64,6 +64,8 @@ TEST(RunOptions, EveryOption_ItsField) {
                                     "error"});
   MachineConfig expected;
   expected.name = "web";
+  expected.machine = "micro-1";
+  expected.profile = Profile::kMicro;
   expected.cpus = 4;
   expected.cpu_model = "x86-64-v2";
   expected.memory = {1ull << 30, true, false};

@@ -31,29 +31,35 @@ TEST_F(ValidateTest, BadName_Refused) {
   EXPECT_NE(Problem(), "");
 }
 TEST_F(ValidateTest, UnknownMachine_Refused) {
-  config_.machine = "micro-2";
-  EXPECT_EQ(Problem(), "machine: micro-2: unknown; profile micro has micro-1");
+  config_.machine = "server-2";
+  EXPECT_EQ(Problem(), "machine: server-2: unknown; profile server has server-1");
 }
-TEST_F(ValidateTest, ServerProfile_HasItsOwnTypeAndPlaces) {
-  config_.profile = Profile::kServer;
-  EXPECT_EQ(Problem(), "machine: micro-1: unknown; profile server has server-1");
-  config_.machine = "server-1";
+TEST_F(ValidateTest, DefaultProfile_IsServer) {
+  EXPECT_EQ(config_.profile, Profile::kServer);
+  EXPECT_EQ(config_.machine, DefaultMachine(Profile::kServer));
+}
+TEST_F(ValidateTest, MicroProfile_HasItsOwnType) {
+  config_.profile = Profile::kMicro;
+  EXPECT_EQ(Problem(), "machine: server-1: unknown; profile micro has micro-1");
+  config_.machine = "micro-1";
   EXPECT_EQ(Problem(), "");
+}
+TEST_F(ValidateTest, MoreDisksThanPciHasPlaces_Refused) {
   config_.disks.assign(27, DiskConfig{.path = "d", .serial = ""});
   EXPECT_EQ(Problem(), "disk: 27 disks: more than this machine's 26 devices beside rng");
 }
 TEST_F(ValidateTest, ServerWithoutAcpi_Refused) {
-  config_.profile = Profile::kServer;
-  config_.machine = "server-1";
   config_.acpi = false;
-  EXPECT_EQ(Problem(), "acpi: off: the server profile cannot do without");
+  EXPECT_EQ(Problem(), "acpi: off: profile server cannot do without; --profile micro can");
 }
 TEST_F(ValidateTest, SmbiosTextOfTheMicroProfile_Refused) {
   config_.identity.asset = "42";
-  EXPECT_EQ(Problem(), "smbios: the micro profile has none");
-  config_.profile = Profile::kServer;
-  config_.machine = "server-1";
   EXPECT_EQ(Problem(), "");
+  config_.profile = Profile::kMicro;
+  config_.machine = "micro-1";
+  EXPECT_EQ(Problem(), "smbios: profile micro has none");
+}
+TEST_F(ValidateTest, SmbiosTextThatIsNotPrintable_Refused) {
   config_.identity.asset = "\n";
   EXPECT_NE(Problem(), "");
 }
@@ -103,6 +109,8 @@ TEST_F(ValidateTest, PathTooLong_Refused) {
   EXPECT_EQ(Problem(), "kernel: a path of 4096 bytes: more than 4095");
 }
 TEST_F(ValidateTest, MoreDisksThanLines_Refused) {
+  config_.profile = Profile::kMicro;
+  config_.machine = "micro-1";
   config_.disks.assign(15, DiskConfig{.path = "d", .serial = ""});
   EXPECT_EQ(Problem(), "");
   config_.disks.assign(16, DiskConfig{.path = "d", .serial = ""});

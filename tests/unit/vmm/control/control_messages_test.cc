@@ -15,6 +15,8 @@ UniqueFd AnyFd() { return UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC)); }
 MachineConfig FullConfig() {
   MachineConfig config;
   config.name = "web-1";
+  config.machine = "micro-1";
+  config.profile = Profile::kMicro;
   config.cpus = 7;
   config.cpu_model = "x86-64-v3";
   config.memory = {768ull << 20, true, true};
