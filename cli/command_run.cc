@@ -8,6 +8,7 @@
 #include "base/event_loop.h"
 #include "cli/exit_status.h"
 #include "cli/report.h"
+#include "cli/run_identity.h"
 #include "cli/run_options.h"
 #include "cli/run_session.h"
 #include "launch/run_files.h"
@@ -30,6 +31,10 @@ Result<std::unique_ptr<RunSession>> BuildSession(RunOptions options, launch::Run
 
 int RunMachine(RunOptions options) {
   BlockRunSignals();  // first, so that no signal finds a file of ours half made
+  if (const Status settled = SettleUuid(options.config); !settled) {
+    PrintError(settled.error());
+    return kFailed;
+  }
   auto files = launch::OpenRunFiles(options.config);
   if (!files) {
     PrintError(files.error());

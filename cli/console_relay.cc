@@ -81,9 +81,13 @@ ConsoleOutput::~ConsoleOutput() {
     thread_.detach();
 }
 
-ConsoleInput::ConsoleInput(Terminal* terminal, UniqueFd pipe, EventLoop* loop,
-                           std::function<void(EscapeMenu::Action)> act)
-    : terminal_(terminal), pipe_(std::move(pipe)), loop_(loop), act_(std::move(act)) {}
+ConsoleInput::ConsoleInput(Terminal* terminal, UniqueFd pipe, EventLoop* loop, EscapeMenu menu,
+                           Act act)
+    : terminal_(terminal),
+      pipe_(std::move(pipe)),
+      loop_(loop),
+      menu_(std::move(menu)),
+      act_(std::move(act)) {}
 
 ConsoleInput::~ConsoleInput() { Suspend(); }
 
@@ -144,7 +148,7 @@ void ConsoleInput::TakeFromTerminal(std::string_view typed) {
       else [[maybe_unused]]
         const ssize_t bell = write(STDERR_FILENO, "\a", 1);
     } else if (step.action != EscapeMenu::Action::kNone) {
-      act_(step.action);
+      act_(step);
     }
   }
 }

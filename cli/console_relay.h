@@ -47,10 +47,11 @@ class ConsoleOutput {
 // Input, on the loop's thread.
 class ConsoleInput {
  public:
+  using Act = std::function<void(const EscapeMenu::Step&)>;
+
   // `pipe` is non-blocking. `act` is told what the user asks of gemel; only a terminal has the
   // menu.
-  ConsoleInput(Terminal* terminal, UniqueFd pipe, EventLoop* loop,
-               std::function<void(EscapeMenu::Action)> act);
+  ConsoleInput(Terminal* terminal, UniqueFd pipe, EventLoop* loop, EscapeMenu menu, Act act);
   ~ConsoleInput();
 
   // Starts or goes on reading stdin; nothing if it has ended.
@@ -68,8 +69,8 @@ class ConsoleInput {
   Terminal* const terminal_;
   UniqueFd pipe_;
   EventLoop* const loop_;
-  const std::function<void(EscapeMenu::Action)> act_;
   EscapeMenu menu_;
+  const Act act_;
   std::string pending_;  // read and not yet taken by the pipe
   bool suspended_ = true;
   bool pollable_ = true;  // a regular file is always ready and cannot be watched

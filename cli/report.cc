@@ -36,4 +36,7 @@ void PrintNote(std::string_view text) {
   WriteStderr(fmt::format("gemel: {}\n", Printable(text, true)));
 }
 
+void PrintPrompt(std::string_view text) { WriteStderr(fmt::format("gemel: {}", Printable(text))); }
+void PrintTyped(std::string_view bytes) { WriteStderr(bytes); }
+
 }  // namespace gemel::cli

@@ -24,5 +24,8 @@ std::string Printable(std::string_view text, bool keep_lines = false);
 
 // "gemel: <text>", on a line of its own.
 void PrintNote(std::string_view text);
+// The same, and the line goes on: with what somebody types, shown by PrintTyped.
+void PrintPrompt(std::string_view text);
+void PrintTyped(std::string_view bytes);
 
 }  // namespace gemel::cli

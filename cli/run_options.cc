@@ -79,7 +79,9 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--name", words.name, "NAME", "in log lines");
   add("--profile", words.profile, "NAME", "server (PCI Express) or micro (virtio-mmio)");
   add("--machine", words.machine, "TYPE", "versioned machine type: server-1, micro-1");
-  add("--uuid", words.uuid, "UUID", "the machine's, for the guest; else a new one each time");
+  add("--uuid", words.uuid, "UUID",
+      "the machine's, for the guest; else one made of the\nhost, the name and the first disk of "
+      "its own");
   app.add_option("--smbios", words.smbios, "product=, serial=, asset=: what the guest reads of it")
       ->type_name("KEY=TEXT[,...]")
       ->allow_extra_args(false);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cli/balloon_text.h"
 #include "cli/exit_status.h"
 #include "cli/report.h"
 #include "vmm/config/parse.h"
@@ -155,6 +156,7 @@ void RunSession::OnReply(const ControlReply& reply) {
     OnConfigured();
   }
   if (reply.id == info_id_ && reply.info) ShowInfo(*reply.info);
+  if (reply.id == balloon_id_ && reply.info) AskForBalloon(*reply.info);
 }
 
 void RunSession::OnConfigured() {
@@ -176,7 +178,8 @@ void RunSession::OnConfigured() {
         },
         [] { PrintNote("stdout is closed: what the guest prints is lost from here on"); });
     input_.emplace(&terminal_, std::move(files_.console_in), loop_.get(),
-                   [this](EscapeMenu::Action action) { OnMenu(action); });
+                   EscapeMenu(options_.config.balloon.has_value()),
+                   [this](const EscapeMenu::Step& step) { OnMenu(step); });
     TakeTerminal();
   }
   start_id_ = Request(StartRequest{});
@@ -190,8 +193,9 @@ void RunSession::ShowMissingWalls(const VmInfo& info) const {
 }
 
 void RunSession::ShowInfo(const VmInfo& info) const {
-  PrintNote(
-      fmt::format("{}: {} CPUs, {}", options_.config.name, info.cpus, FormatSize(info.memory)));
+  PrintNote(fmt::format("{}: {}, {} CPUs, {}, UUID {}", options_.config.name,
+                        options_.config.machine, info.cpus, FormatSize(info.memory),
+                        FormatUuid(options_.config.identity.uuid)));
   for (const DeviceInfo& device : info.devices) {
     const std::string place = device.place.empty()
                                   ? fmt::format("{:#x}, IRQ {}", device.address, device.irq)
@@ -204,6 +208,8 @@ void RunSession::ShowInfo(const VmInfo& info) const {
       counters += fmt::format(" {}={}", name, value);
     if (!counters.empty()) PrintNote(fmt::format("{}:{}", device.name, counters));
   }
+  if (info.balloon)
+    for (const std::string& line : BalloonText(*info.balloon)) PrintNote(line);
   for (const std::string& note : info.notes) PrintNote(note);
   PrintNote("sandbox: " + (info.sandbox_mode == SandboxMode::kOff ? std::string("off")
                                                                   : ActiveLayers(info.sandbox)));
@@ -286,13 +292,17 @@ void RunSession::OnTimeout() {
   PowerOffNow("timeout");
 }
 
-void RunSession::OnMenu(EscapeMenu::Action action) {
-  switch (action) {
+void RunSession::OnMenu(const EscapeMenu::Step& step) {
+  switch (step.action) {
     case EscapeMenu::Action::kQuit:
       return PowerOffNow("Ctrl-] q");
     case EscapeMenu::Action::kPowerButton:
       PrintNote("Ctrl-] p: power button pressed");
       Request(PowerButtonRequest{});
+      return;
+    case EscapeMenu::Action::kSleepButton:
+      PrintNote("Ctrl-] s: sleep button pressed");
+      Request(SleepButtonRequest{});
       return;
     case EscapeMenu::Action::kReset:
       PrintNote("Ctrl-] r: reset");
@@ -306,10 +316,46 @@ void RunSession::OnMenu(EscapeMenu::Action action) {
     case EscapeMenu::Action::kHelp:
     case EscapeMenu::Action::kUnknown:
       return PrintNote(EscapeMenu::Help());
-    case EscapeMenu::Action::kNone:
-    case EscapeMenu::Action::kToGuest:
+    default:
+      return OnBalloonLine(step);
+  }
+}
+
+// ---- the balloon --------------------------------------------------------------------------------
+
+void RunSession::OnBalloonLine(const EscapeMenu::Step& step) {
+  switch (step.action) {
+    case EscapeMenu::Action::kNoBalloon:
+      return PrintNote("Ctrl-] b: this VM has no balloon: --balloon on");
+    case EscapeMenu::Action::kAskBalloon:
+      balloon_id_ = Request(GetInfoRequest{});
+      return;
+    case EscapeMenu::Action::kEcho:
+      return PrintTyped(std::string_view(&step.byte, 1));
+    case EscapeMenu::Action::kErase:
+      return PrintTyped("\b \b");
+    case EscapeMenu::Action::kCancel:
+      return PrintTyped("\n");
+    case EscapeMenu::Action::kSetBalloon:
+      PrintTyped("\n");
+      return SetBalloon(step.line);
+    default:
       return;
   }
+}
+
+void RunSession::AskForBalloon(const VmInfo& info) const {
+  if (!info.balloon) return;
+  for (const std::string& line : BalloonText(*info.balloon)) PrintNote(line);
+  PrintPrompt("balloon: how much shall the guest give up (Enter: as it is)? ");
+}
+
+void RunSession::SetBalloon(std::string_view text) {
+  if (text.empty()) return;
+  const auto size = ParseSize("balloon", text);
+  if (!size) return PrintNote(size.error().message);
+  PrintNote(fmt::format("balloon: {} asked for", FormatSize(*size)));
+  Request(SetBalloonRequest{*size});
 }
 
 void RunSession::ToggleLinks() {

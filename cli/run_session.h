@@ -54,7 +54,10 @@ class RunSession {
   void OnStopRequest(int signal);
   void OnSuspend();
   void OnTimeout();
-  void OnMenu(EscapeMenu::Action action);
+  void OnMenu(const EscapeMenu::Step& step);
+  void OnBalloonLine(const EscapeMenu::Step& step);
+  void AskForBalloon(const VmInfo& info) const;
+  void SetBalloon(std::string_view text);
   void PressPowerButton(std::string_view why);
   void PowerOffNow(std::string_view why);
 
@@ -80,7 +83,7 @@ class RunSession {
   Phase phase_ = Phase::kConfiguring;
   std::uint64_t last_id_ = 0;
   bool links_up_ = true;
-  std::uint64_t configure_id_ = 0, start_id_ = 0, info_id_ = 0;
+  std::uint64_t configure_id_ = 0, start_id_ = 0, info_id_ = 0, balloon_id_ = 0;
   int stop_requests_ = 0;
   bool output_done_ = true;
   std::optional<int> outcome_;  // known before the process has ended; the first one counts

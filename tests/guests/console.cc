@@ -1,6 +1,6 @@
 // The serial console by polling, in both directions, and the power button: for tests of `gemel
 // run`. "lines=N" prints N lines of 64 bytes; "echo" sends back what it reads until a 'Q'; "button"
-// waits for the power button. Then ACPI's S5.
+// waits for the power button, "sleep" for the sleep button. Then ACPI's S5.
 #include "tests/guests/runtime/runtime.h"
 
 namespace {
@@ -8,7 +8,7 @@ namespace {
 constexpr std::uint16_t kSerial = 0x3f8, kLineStatus = kSerial + 5;
 constexpr std::uint16_t kPm1Status = 0x600;
 constexpr std::uint8_t kDataReady = 1, kTransmitterEmpty = 1 << 5;
-constexpr std::uint16_t kPowerButton = 1 << 8;
+constexpr std::uint16_t kPowerButton = 1 << 8, kSleepButton = 1 << 9;
 
 void Put(std::uint8_t byte) {
   while ((guest::In8(kLineStatus) & kTransmitterEmpty) == 0) asm volatile("pause");
@@ -37,15 +37,18 @@ void Echo() {
   }
 }
 
+void WaitFor(std::uint16_t button) {
+  guest::Print("waiting\n");
+  while ((guest::In16(kPm1Status) & button) == 0) asm volatile("pause");
+}
+
 }  // namespace
 
 void GuestMain() {
   const std::uint64_t lines = guest::Option("lines", 0);
   for (std::uint64_t i = 0; i < lines; ++i) PutLine(i);
   if (guest::HasWord("echo")) Echo();
-  if (guest::HasWord("button")) {
-    guest::Print("waiting\n");
-    while ((guest::In16(kPm1Status) & kPowerButton) == 0) asm volatile("pause");
-  }
+  if (guest::HasWord("button")) WaitFor(kPowerButton);
+  if (guest::HasWord("sleep")) WaitFor(kSleepButton);
   guest::PowerOff();
 }

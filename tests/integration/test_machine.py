@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -225,6 +226,98 @@ def test_menu_on_a_terminal_that_is_not_the_controlling_one_resets_and_quits():
     assert guest.wait(timeout=DEADLINE) == 0
     os.close(master)
     os.close(slave)
+
+
+@pytest.fixture(name="typist")
+def fixture_typist():
+    """A guest on a terminal of its own, stderr too, and what reads and types there."""
+    opened = []
+
+    class Typist:
+        def __init__(self, guest, words, *options):
+            self.master, self.slave = pty.openpty()
+            self.process = subprocess.Popen(command(guest, words, *options), stdin=self.slave,
+                                            stdout=self.slave, stderr=self.slave,
+                                            start_new_session=True)
+            self.seen = b""
+            opened.append(self)
+
+        def type(self, keys):
+            os.write(self.master, keys)
+
+        def read_until(self, wanted):
+            deadline = time.monotonic() + DEADLINE
+            while wanted not in self.seen:
+                assert select.select([self.master], [], [], deadline - time.monotonic())[0], self.seen
+                self.seen += os.read(self.master, 4096)
+            self.seen = self.seen.split(wanted, 1)[1]
+
+    yield Typist
+    for one in opened:
+        one.process.kill()
+        one.process.wait()
+        os.close(one.master)
+        os.close(one.slave)
+
+
+def test_menu_presses_the_sleep_button(typist):
+    console = typist("console", "sleep")
+    console.read_until(b"waiting")
+    console.type(b"\x1ds")
+    assert console.process.wait(timeout=DEADLINE) == 0
+
+
+def test_sleep_button_of_a_machine_without_one_is_a_note(typist):
+    console = typist("faults", "spin", "--profile", "micro")
+    console.read_until(b"begin")
+    console.type(b"\x1ds")
+    console.read_until(b"sleep button: this machine has none")
+
+
+def test_menu_shows_and_sets_the_balloon(typist):
+    console = typist("faults", "spin", "--balloon", "on")
+    console.read_until(b"begin")
+    console.type(b"\x1db")
+    console.read_until(b"balloon: 0 MiB asked for, 0 MiB given")
+    console.read_until(b"(Enter: as it is)? ")
+    console.type(b"9\x7f16M\r")
+    console.read_until(b"balloon: 16M asked for")
+    console.type(b"\x1db")
+    console.read_until(b"balloon: 16 MiB asked for, 0 MiB given")
+    console.type(b"64M\r")
+    console.read_until(b"more than the memory")
+    console.type(b"\x1dq")
+    assert console.process.wait(timeout=DEADLINE) == 0
+
+
+def uuid_of(typist, *options):
+    console = typist("faults", "spin", *options)
+    console.read_until(b"begin")
+    console.type(b"\x1di")
+    console.read_until(b"UUID ")
+    while len(console.seen) < 36:
+        console.seen += os.read(console.master, 4096)
+    uuid = console.seen[:36].decode()
+    console.type(b"\x1dq")
+    assert console.process.wait(timeout=DEADLINE) == 0
+    return uuid
+
+
+def test_uuid_stays_with_name_and_disk(typist, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    (tmp_path / "link").symlink_to("a")
+    first = uuid_of(typist, "--disk", f"path={tmp_path / 'a'}")
+    assert uuid_of(typist, "--disk", f"path={tmp_path / 'link'}") == first
+    assert uuid_of(typist, "--disk", f"path={tmp_path / 'b'}") != first
+    assert uuid_of(typist, "--disk", f"path={tmp_path / 'a'}", "--name", "web") != first
+    assert uuid_of(typist, "--uuid", first.upper()) == first
+
+
+def test_machines_without_a_disk_of_their_own_have_new_uuids(typist, tmp_path):
+    (tmp_path / "a").write_bytes(bytes(1 << 20))
+    disk = ("--disk", f"path={tmp_path / 'a'},readonly=on")
+    assert uuid_of(typist, *disk) != uuid_of(typist, *disk)
 
 
 def test_stderr_that_nobody_reads_does_not_keep_the_timeout_from_acting():

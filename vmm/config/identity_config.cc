@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "vmm/config/key_list.h"
+#include "vmm/config/stable_hash.h"
 
 namespace gemel {
 namespace {
@@ -47,6 +48,28 @@ Result<Uuid> ParseUuid(std::string_view text) {
   if (!good)
     return InvalidArgument("uuid: {}: not of the form 00112233-4455-6677-8899-aabbccddeeff", text);
   if (uuid == Uuid{}) return InvalidArgument("uuid: {}: all zero means that there is none", text);
+  return uuid;
+}
+
+std::string FormatUuid(const Uuid& uuid) {
+  std::string text;
+  for (const std::uint8_t byte : uuid) {
+    if (IsDash(text.size())) text += '-';
+    text += fmt::format("{:02x}", byte);
+  }
+  return text;
+}
+
+Uuid DeriveUuid(std::string_view identity) {
+  const std::uint64_t start = Hash(kHashStart, identity);
+  Uuid uuid{};
+  for (std::size_t half = 0; half < 2; ++half) {
+    const std::uint64_t hash = Mixed(Hash(start, half == 0 ? "/uuid0" : "/uuid1"));
+    for (std::size_t i = 0; i < 8; ++i)
+      uuid[8 * half + i] = static_cast<std::uint8_t>(hash >> (8 * i));
+  }
+  uuid[6] = static_cast<std::uint8_t>((uuid[6] & 0x0f) | 0x80);
+  uuid[8] = static_cast<std::uint8_t>((uuid[8] & 0x3f) | 0x80);
   return uuid;
 }
 

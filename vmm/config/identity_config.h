@@ -26,6 +26,10 @@ struct IdentityConfig {
 
 // "00112233-4455-6677-8899-aabbccddeeff", upper or lower case; not all zero.
 Result<Uuid> ParseUuid(std::string_view text);
+// As ParseUuid reads it, in lower case.
+std::string FormatUuid(const Uuid& uuid);
+// Always the same for the same text; RFC 9562, version 8.
+Uuid DeriveUuid(std::string_view identity);
 // "product=TEXT,serial=TEXT,asset=TEXT", any of them, added to `identity`.
 Status ParseSmbios(std::string_view text, IdentityConfig& identity);
 // kInvalidArgument for a text that SMBIOS cannot hold.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "vmm/config/stable_hash.h"
+
 namespace gemel {
 namespace {
 
@@ -110,15 +112,6 @@ Status ValidateLimit(std::string_view direction, const NetLimit& limit) {
   return {};
 }
 
-// FNV-1a, 64 bits: what it is for needs no more than that different words rarely meet.
-std::uint64_t Hash(std::uint64_t hash, std::string_view bytes) {
-  for (const char byte : bytes) {
-    hash ^= static_cast<std::uint8_t>(byte);
-    hash *= 0x100000001b3;
-  }
-  return hash;
-}
-
 }  // namespace
 
 Status Validate(const NetConfig& net) {
@@ -162,11 +155,7 @@ std::string FormatMac(const MacAddress& mac) {
 }
 
 MacAddress DeriveMac(std::string_view identity, std::uint32_t index) {
-  std::uint64_t hash = Hash(0xcbf29ce484222325, identity);
-  hash = Hash(hash, fmt::format("/net{}", index));
-  hash ^= hash >> 29;  // the last bytes reach the low bits alone
-  hash *= 0xbf58476d1ce4e5b9;
-  hash ^= hash >> 32;
+  const std::uint64_t hash = Mixed(Hash(Hash(kHashStart, identity), fmt::format("/net{}", index)));
   MacAddress mac{};
   for (std::size_t i = 0; i < mac.size(); ++i) mac[i] = static_cast<std::uint8_t>(hash >> (8 * i));
   mac[0] = static_cast<std::uint8_t>((mac[0] & 0xfc) | 0x02);

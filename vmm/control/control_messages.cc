@@ -188,6 +188,8 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
       return ControlRequestBody(StartRequest{});
     case Case::kPowerButton:
       return ControlRequestBody(PowerButtonRequest{});
+    case Case::kSleepButton:
+      return ControlRequestBody(SleepButtonRequest{});
     case Case::kPowerOff:
       return ControlRequestBody(PowerOffRequest{});
     case Case::kPause:
@@ -361,6 +363,7 @@ ControlMessage EncodeRequest(ControlRequest request) {
           [&](ConfigureRequest& r) { EncodeConfigure(std::move(r), out.mutable_configure(), fds); },
           [&](StartRequest&) { out.mutable_start(); },
           [&](PowerButtonRequest&) { out.mutable_power_button(); },
+          [&](SleepButtonRequest&) { out.mutable_sleep_button(); },
           [&](PowerOffRequest&) { out.mutable_power_off(); },
           [&](PauseRequest&) { out.mutable_pause(); },
           [&](ResumeRequest&) { out.mutable_resume(); },

@@ -59,6 +59,7 @@ struct ConfigureRequest {
 };
 struct StartRequest {};  // begins or goes on with running; kFailedPrecondition before Configure
 struct PowerButtonRequest {};  // presses ACPI's power button; what follows is the guest's affair
+struct SleepButtonRequest {};  // ACPI's sleep button; kUnimplemented where there is none
 struct PowerOffRequest {};     // off, now: PoweredOff follows and the process ends
 struct PauseRequest {};        // replied to when no vCPU runs
 struct ResumeRequest {};
@@ -80,7 +81,7 @@ struct RejectedRequest {
 using ControlRequestBody =
     std::variant<ConfigureRequest, StartRequest, PowerButtonRequest, PowerOffRequest, PauseRequest,
                  ResumeRequest, ResetRequest, GetInfoRequest, SetLinkRequest, SetBalloonRequest,
-                 RejectedRequest>;
+                 SleepButtonRequest, RejectedRequest>;
 
 struct ControlRequest {
   std::uint64_t id = 0;

@@ -155,6 +155,7 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
   return std::visit(Overloaded{
                         [&](const StartRequest&) { return Start(); },
                         [&](const PowerButtonRequest&) { return built->PressPowerButton(); },
+                        [&](const SleepButtonRequest&) { return built->PressSleepButton(); },
                         [&](const SetLinkRequest& r) { return built->SetLink(r.device, r.up); },
                         [&](const PauseRequest&) { return built->Pause(); },
                         [&](const ResumeRequest&) { return built->Resume(); },

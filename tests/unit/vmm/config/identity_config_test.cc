@@ -30,6 +30,18 @@ TEST(ParseUuid, AnythingElse_IsRefused) {
   EXPECT_NE(Problem(ParseUuid("00000000-0000-0000-0000-000000000000")), "");
 }
 
+TEST(FormatUuid, WhatParseReads) {
+  const std::string text = "00112233-4455-6677-8899-aabbccddeeff";
+  EXPECT_EQ(FormatUuid(*ParseUuid(text)), text);
+}
+
+TEST(DeriveUuid, IsStableAndDifferent) {
+  EXPECT_EQ(DeriveUuid("host/web"), DeriveUuid("host/web"));
+  EXPECT_NE(DeriveUuid("host/web"), DeriveUuid("host/web2"));
+  EXPECT_NE(DeriveUuid(""), Uuid{});
+}
+TEST(DeriveUuid, Value_NeverChanges) { EXPECT_EQ(FormatUuid(DeriveUuid("host/web")), "176dc2a0-40bd-8bc2-9838-0c6aa47ed5fb"); }
+
 TEST(ParseSmbios, Keys_AreAddedToWhatThereIs) {
   IdentityConfig identity;
   ASSERT_TRUE(ParseSmbios("product=Web server,serial=a,,b", identity));

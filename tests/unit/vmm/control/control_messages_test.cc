@@ -147,6 +147,7 @@ TEST(ControlMessages, EachDescriptorComesBackInItsPlace) {
 TEST(ControlMessages, BareRequests_KeepTheirKind) {
   EXPECT_TRUE(std::holds_alternative<StartRequest>(RoundTrip(StartRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<PowerButtonRequest>(RoundTrip(PowerButtonRequest{}).body));
+  EXPECT_TRUE(std::holds_alternative<SleepButtonRequest>(RoundTrip(SleepButtonRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<PowerOffRequest>(RoundTrip(PowerOffRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<PauseRequest>(RoundTrip(PauseRequest{}).body));
   EXPECT_TRUE(std::holds_alternative<ResumeRequest>(RoundTrip(ResumeRequest{}).body));
