@@ -24,7 +24,7 @@ VMM = BUILD / "vmm/process/gemel-vmm"
 TIMEOUT = 300
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Ended:
     """A gemel run that has ended."""
 
@@ -36,7 +36,7 @@ class Ended:
         """Whether /init of our initramfs printed this line."""
         return re.search(rf"guest: .*{text}", self.console) is not None
 
-    def __str__(self):
+    def __repr__(self):  # what pytest shows of it
         return f"status {self.status}\n{self.log}\n{self.console[-6000:]}"
 
 
@@ -86,11 +86,11 @@ class Runner:
                     "--cmdline", f"console=ttyS0 quiet panic=-1 do={do} {cmdline}".strip(),
                     *arguments, **options)
 
-    def stock(self, disk, *arguments, **options):
+    def stock(self, disk, *arguments, cmdline="", **options):
         """Debian as installed."""
         return self("--kernel", self.debian / "vmlinuz", "--initrd", self.debian / "initrd.img",
-                    "--cmdline", "console=ttyS0 root=/dev/vda", "--disk", f"path={disk}",
-                    "--memory", "512M", *arguments, **options)
+                    "--cmdline", f"console=ttyS0 root=/dev/vda {cmdline}".strip(),
+                    "--disk", f"path={disk}", *arguments, **options)
 
     def in_host(self, *command):
         """The output of a command in the host, which must succeed."""

@@ -1,6 +1,7 @@
-"""A Debian 12 as installed: boots to a login prompt, keeps its files, obeys the power button."""
+"""A Debian 12 as installed, in the micro profile: boots to a login prompt, keeps its files, obeys the
+power button. (test_server.py has the server profile.)"""
 
-LOGIN = "login: "
+from test_server import LOGIN, PRESS
 
 
 def check_filesystem(run, disk):
@@ -10,7 +11,7 @@ def check_filesystem(run, disk):
 
 def test_file_written_at_the_console_is_in_the_image(run):
     disk = run.debian_copy()
-    ended = run.stock(disk, "--cpus", "2", timeout=900, steps=[
+    ended = run.stock(disk, "--profile", "micro", "--cpus", "2", timeout=900, steps=[
         f"{LOGIN}=send:root", r"root@guest:~# =send:echo kept-$((40+2)) >/root/witness; sync",
         r"root@guest:~# =send:systemctl poweroff"])
     assert ended.status == 0, ended
@@ -21,7 +22,7 @@ def test_file_written_at_the_console_is_in_the_image(run):
 
 def test_sigterm_is_the_power_button(run):
     disk = run.debian_copy()
-    ended = run.stock(disk, timeout=900, steps=[f"{LOGIN}=signal:TERM"])
+    ended = run.stock(disk, "--profile", "micro", timeout=900, steps=PRESS)
     assert ended.status == 0, ended
     assert "Power" in ended.console or "power" in ended.console, ended
     check_filesystem(run, disk)

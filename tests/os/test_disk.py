@@ -7,10 +7,11 @@ import pytest
 FIRST = b"from the host :)"
 
 
-@pytest.mark.parametrize("engine", ["io_uring", "sync"])
-def test_what_the_guest_writes_is_in_the_image(run, engine):
+@pytest.mark.parametrize("engine, profile", [("io_uring", "server"), ("sync", "micro")])
+def test_what_the_guest_writes_is_in_the_image(run, engine, profile):
     disk = run.new_disk(FIRST)
-    ended = run.tiny("disk", "--disk", f"path={disk},serial=gemel-{engine},engine={engine}")
+    ended = run.tiny("disk", "--profile", profile, "--disk",
+                     f"path={disk},serial=gemel-{engine},engine={engine}")
     assert ended.status == 0, ended
     assert ended.says(f"size=16384 ro=0 serial=gemel-{engine}"), ended
     assert ended.says("first=from the host :"), ended
@@ -25,7 +26,8 @@ def test_what_the_guest_writes_is_in_the_image(run, engine):
 
 def test_direct_disk_reads_and_writes(run):
     disk = run.new_disk(FIRST)
-    ended = run.tiny("disk", "--disk", f"path={disk},direct=on")
+    ended = run.tiny("disk", "--profile", "server", "--disk",
+                     f"path={disk},direct=on")
     assert ended.status == 0, ended
     assert ended.says("write=done"), ended
     assert "written in guest" in run.in_host("dd", f"if={disk}", "bs=512", "skip=2", "count=1")
@@ -34,7 +36,8 @@ def test_direct_disk_reads_and_writes(run):
 def test_read_only_disk_refuses_and_is_unchanged(run):
     disk = run.new_disk(FIRST)
     before = run.in_host("md5sum", disk)
-    ended = run.tiny("disk", "--disk", f"path={disk},readonly=on")
+    ended = run.tiny("disk", "--profile", "server", "--disk",
+                     f"path={disk},readonly=on")
     assert ended.status == 0, ended
     assert ended.says("ro=1"), ended
     assert ended.says("write=refused"), ended
