@@ -38,9 +38,13 @@ void KeepThreadStacksSmall() {
   pthread_attr_destroy(&attributes);
 }
 
-// Before it gives the end of a thread's arena back, malloc reads /proc/sys/vm/overcommit_memory; and
-// a thread that opens a file ends the VM.
-void KeepArenasWhole() { CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1); }
+// A thread that opens a file ends the VM, and malloc does: /proc/sys/vm/overcommit_memory before it
+// gives the end of a thread's arena back, /sys/devices/system/cpu/online when the ninth thread
+// wants an arena. No data path allocates, so a few arenas do.
+void KeepArenasWholeAndFew() {
+  CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1);
+  CHECK(mallopt(M_ARENA_MAX, 4) == 1);
+}
 
 // While this is the only thread.
 VmServer::Sandbox EnterSandbox(const VmmOptions& options) {
@@ -76,7 +80,7 @@ Status Serve(std::span<const char* const> words) {
 int main(int argc, char** argv) {
   gemel::IgnoreTerminalSignals();
   gemel::KeepThreadStacksSmall();
-  gemel::KeepArenasWhole();
+  gemel::KeepArenasWholeAndFew();
   // Started from a descriptor, it would be called by that one's number.
   prctl(PR_SET_NAME, "gemel-vmm", 0, 0, 0);
   const auto status =
