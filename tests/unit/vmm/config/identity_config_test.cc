@@ -40,7 +40,9 @@ TEST(DeriveUuid, IsStableAndDifferent) {
   EXPECT_NE(DeriveUuid("host/web"), DeriveUuid("host/web2"));
   EXPECT_NE(DeriveUuid(""), Uuid{});
 }
-TEST(DeriveUuid, Value_NeverChanges) { EXPECT_EQ(FormatUuid(DeriveUuid("host/web")), "176dc2a0-40bd-8bc2-9838-0c6aa47ed5fb"); }
+TEST(DeriveUuid, Value_NeverChanges) {
+  EXPECT_EQ(FormatUuid(DeriveUuid("host/web")), "176dc2a0-40bd-8bc2-9838-0c6aa47ed5fb");
+}
 
 TEST(ParseSmbios, Keys_AreAddedToWhatThereIs) {
   IdentityConfig identity;
