@@ -1,5 +1,6 @@
 // Ctrl-] on the console: tells what is for the guest from what is for gemel. Pure.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>

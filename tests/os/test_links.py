@@ -42,6 +42,10 @@ def links_image(debian, tmp_path_factory):
     return image
 
 
+machines = pytest.mark.parametrize("machine", [("--profile", "server", "--cpus", "4"),
+                                               ("--profile", "micro")], ids=["server", "micro"])
+
+
 def run_links(host, debian, links, what, *arguments, env=None):
     command = [HERE / "links_peer.py", what, "--", conftest.GEMEL, "run", "--kernel",
                debian / "vmlinuz", "--initrd", links, "--cmdline",
@@ -51,8 +55,9 @@ def run_links(host, debian, links, what, *arguments, env=None):
                           done.stderr.decode(errors="replace"))
 
 
-def test_vsock_carries_bytes_both_ways(host, debian, links):
-    ended = run_links(host, debian, links, "vsock", "--vsock", "path=vm.sock")
+@machines
+def test_vsock_carries_bytes_both_ways(host, debian, links, machine):
+    ended = run_links(host, debian, links, "vsock", *machine, "--vsock", "path=vm.sock")
     assert ended.status == 0, ended
     assert ended.says("call 2000: 1000000 bytes back, same"), ended
     assert ended.says("refused: call 2001: Connection reset by peer"), ended
@@ -66,8 +71,8 @@ def test_balloon_gives_memory_back_and_takes_it_again(host, debian, links):
     # What stands in between is a Python program, which finds nothing to run it in the sandbox.
     env = {"GEMEL_VMM": str(HERE / "vmm_proxy.py"), "REAL_VMM": str(conftest.VMM),
            "VMM_PROXY": "/run/links/proxy.sock"}
-    ended = run_links(host, debian, links, "balloon", "--balloon", "on", "--memory", "512M",
-                      "--sandbox", "off", env=env)
+    ended = run_links(host, debian, links, "balloon", "--profile", "server", "--cpus", "4",
+                      "--balloon", "on", "--memory", "512M", "--sandbox", "off", env=env)
     assert ended.status == 0, ended
     reported = re.search(r"host: reporting: (\d+) MiB, then (\d+), reported (\d+)", ended.console)
     assert reported, ended
@@ -80,9 +85,10 @@ def test_balloon_gives_memory_back_and_takes_it_again(host, debian, links):
     assert squeezed and int(squeezed[2]) < int(squeezed[1]), ended
 
 
-def test_console_and_channel_carry_bytes_both_ways(host, debian, links):
-    ended = run_links(host, debian, links, "console", "--console", "unix:hvc.sock", "--channel",
-                      "name=org.gemel.agent.0,path=agent.sock")
+@machines
+def test_console_and_channel_carry_bytes_both_ways(host, debian, links, machine):
+    ended = run_links(host, debian, links, "console", *machine, "--console", "unix:hvc.sock",
+                      "--channel", "name=org.gemel.agent.0,path=agent.sock")
     assert ended.status == 0, ended
     assert ended.says("port org.gemel.agent.0"), ended
     assert ended.says("asked who are you"), ended

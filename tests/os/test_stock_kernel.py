@@ -60,5 +60,6 @@ def test_panic_with_on_reboot_exit_ends(run):
 
 def test_second_sigterm_switches_off_a_guest_that_ignores_the_button(run):
     # Without the kernel's button driver in the initramfs nobody listens to it.
-    ended = run.tiny("wait", "--profile", "micro", steps=["guest: waiting=signal:TERM", "once more=signal:TERM"])
+    ended = run.tiny("wait", "--profile", "micro",
+                     steps=["guest: waiting=signal:TERM", "once more=signal:TERM"])
     assert ended.status == 0, ended

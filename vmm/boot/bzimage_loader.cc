@@ -14,6 +14,7 @@ constexpr std::uint16_t kMinVersion = 0x020c;       // xloadflags
 constexpr std::uint8_t kLoadedHigh = 1 << 0;        // loadflags: the kernel is for 1 MiB and up
 constexpr std::uint16_t kKernel64 = 1 << 0;         // xloadflags: entry for 64 bits at load + 0x200
 constexpr std::uint64_t kSectorSize = 512;
+constexpr std::uint64_t kSizeUnit = 16;
 constexpr std::uint64_t kEntry64 = 0x200;
 
 }  // namespace
@@ -44,7 +45,7 @@ Result<BzImage> ParseBzImage(const ImageFile& file, std::span<const std::byte> h
   BzImage image;
   const std::uint64_t setup_sectors = static_cast<std::uint8_t>(head[zero_page::kSetupSects]);
   image.payload_offset = ((setup_sectors == 0 ? 4 : setup_sectors) + 1) * kSectorSize;
-  image.payload_size = std::uint64_t{LoadLe32(head, zero_page::kSysSize)} * 16;
+  image.payload_size = std::uint64_t{LoadLe32(head, zero_page::kSysSize)} * kSizeUnit;
   image.load_address = LoadLe64(head, zero_page::kPrefAddress);
   image.memory_size = LoadLe32(head, zero_page::kInitSize);
   image.cmdline_max = LoadLe32(head, zero_page::kCmdlineSize);
@@ -53,8 +54,12 @@ Result<BzImage> ParseBzImage(const ImageFile& file, std::span<const std::byte> h
   image.setup_header.assign(header.begin(), header.end());
 
   const std::uint64_t end = image.payload_offset + image.payload_size;
-  if (end > file.size())
+  // The size is in units of 16 bytes, and not every linker fills the last one: Memtest86+ does not.
+  if (end > file.size() && end - file.size() < kSizeUnit) {
+    image.payload_size -= end - file.size();
+  } else if (end > file.size()) {
     return file.Invalid("truncated: the kernel ends at byte {}, file has {}", end, file.size());
+  }
   if (image.payload_size <= kEntry64 || image.memory_size < image.payload_size)
     return file.Invalid("its setup header is wrong: {} bytes of kernel for {} of memory",
                         image.payload_size, image.memory_size);
