@@ -345,7 +345,7 @@ def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
     family = {jail, child_of(jail), child_of(child_of(jail))}
     # Beside them, where KVM has one, is a worker of its own for this VM.
     assert family <= set(map(int, (group / "cgroup.procs").read_text().split()))
-    assert daemon.ask(f"set-limits {uid} 300 1500 {16 << 20}").endswith(" ok")
+    daemon.ask(f"set-limits {uid} 300 1500 {16 << 20}", f"set-limits {uid} ok")
     seen = dict(word.split("=", 1) for word in daemon.ask(f"limits {uid}").split()[2:])
     assert (seen["weight"], seen["cap"], seen["cpus"]) == ("300", "1500", "0")
     assert seen["cgroup"] == str(group) and seen["missing"] == ""
