@@ -123,8 +123,9 @@ void ConsoleSession::Open(const v1::OpenConsole& open) {
 bool ConsoleSession::Connect(std::uint64_t from) {
   auto hub = services_->manager->supervisor()->AttachConsole(uid_, from);
   if (!hub) {
-    if (hub.error().code != Code::kNotFound)
-      End(ToGrpc(FromError(hub.error(), reason::kHostRefused)));
+    // Nobody listens any more: it ends, and the supervisor is about to be told.
+    const bool ends = hub.error().code == Code::kNotFound || hub.error().code == Code::kUnavailable;
+    if (!ends) End(ToGrpc(FromError(hub.error(), reason::kHostRefused)));
     return false;
   }
   hub_ = std::move(*hub);
