@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/event_fd.h"
+#include "base/mutex.h"
 #include "vmm/arch/x86/layout.h"
 #include "vmm/kvm/ioctl.h"
 #include "vmm/kvm/msi_interrupt.h"
@@ -13,25 +13,24 @@
 namespace gemel::kvm {
 namespace {
 
-// An eventfd that KVM listens to (KVM_IRQFD).
-class IrqfdInterrupt : public Interrupt {
+// A pulse on an input of the controllers. Not an irqfd: of anything but a message the kernel hears
+// by one only when a worker of its own gets round to it, which costs a switch of threads, and
+// milliseconds where this thread has the processor for itself.
+class LineInterrupt : public Interrupt {
  public:
-  IrqfdInterrupt(EventFd event, int vm, std::uint32_t gsi)
-      : event_(std::move(event)), vm_(vm), gsi_(gsi) {}
-  ~IrqfdInterrupt() override {
-    kvm_irqfd irqfd{};
-    irqfd.fd = static_cast<std::uint32_t>(event_.get());
-    irqfd.gsi = gsi_;
-    irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
-    Ioctl(vm_, KVM_IRQFD, &irqfd);
+  LineInterrupt(Vm* vm, std::uint32_t gsi) : vm_(vm), gsi_(gsi) {}
+  void Trigger() override {
+    // One pulse at a time: a line that is up already tells nobody anything.
+    const MutexLock lock(mutex_);
+    vm_->SetLevel(gsi_, true);
+    vm_->SetLevel(gsi_, false);
   }
-  void Trigger() override { event_.Signal(); }
-  int event_fd() const override { return event_.get(); }
+  int event_fd() const override { return -1; }
 
  private:
-  EventFd event_;
-  int vm_;  // the Vm's, which outlives this
-  std::uint32_t gsi_;
+  Vm* const vm_;  // outlives this
+  const std::uint32_t gsi_;
+  Mutex mutex_;
 };
 
 template <class T>
@@ -115,13 +114,8 @@ Status Vm::RestoreIrqchip(const IrqchipState& state) {
   return {};
 }
 
-Result<std::unique_ptr<Interrupt>> Vm::CreateInterrupt(std::uint32_t gsi) {
-  ASSIGN_OR_RETURN(EventFd event, EventFd::Create());
-  kvm_irqfd irqfd{};
-  irqfd.fd = static_cast<std::uint32_t>(event.get());
-  irqfd.gsi = gsi;
-  RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_IRQFD, &irqfd, "KVM_IRQFD"));
-  return std::make_unique<IrqfdInterrupt>(std::move(event), fd_.get(), gsi);
+std::unique_ptr<Interrupt> Vm::CreateInterrupt(std::uint32_t gsi) {
+  return std::make_unique<LineInterrupt>(this, gsi);
 }
 
 void Vm::SetLevel(std::uint32_t gsi, bool asserted) {

@@ -47,8 +47,9 @@ class Vm : public IoEventRegistrar, public IrqLines, public MsiAllocator {
   // REQUIRES: no vCPU runs.
   Status RestoreIrqchip(const IrqchipState& state);
 
-  // An interrupt line that an eventfd raises (an edge). REQUIRES: CreateIrqchip was called.
-  Result<std::unique_ptr<Interrupt>> CreateInterrupt(std::uint32_t gsi);
+  // An interrupt line; Trigger is an edge. Nobody may hold a level on it. REQUIRES: CreateIrqchip was
+  // called.
+  std::unique_ptr<Interrupt> CreateInterrupt(std::uint32_t gsi);
   // IrqLines: a level on an input of the controllers, held until it is let go. The same.
   void SetLevel(std::uint32_t gsi, bool asserted) override;
   // MsiAllocator. The same.

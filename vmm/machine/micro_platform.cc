@@ -17,9 +17,8 @@ Result<std::unique_ptr<Platform>> MicroPlatform::Create(const PlatformBase& base
   return platform;
 }
 
-Result<Interrupt*> MicroPlatform::NewLine(std::uint32_t gsi) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Interrupt> line, base_.vm->CreateInterrupt(gsi));
-  lines_.push_back(std::move(line));
+Interrupt* MicroPlatform::NewLine(std::uint32_t gsi) {
+  lines_.push_back(base_.vm->CreateInterrupt(gsi));
   return lines_.back().get();
 }
 
@@ -40,7 +39,7 @@ Status MicroPlatform::Attach(VirtioPart part) {
   part.info.irq = gsi;
   part.info.queues = static_cast<std::uint32_t>(queue_sizes.size());
   part.info.queue_size = queue_sizes[0];
-  ASSIGN_OR_RETURN(Interrupt* const line, NewLine(gsi));
+  Interrupt* const line = NewLine(gsi);
   virtio::MmioTransport::Wiring wiring;
   wiring.memory = base_.memory;
   wiring.io_events = base_.vm;

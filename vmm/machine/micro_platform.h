@@ -26,7 +26,7 @@ class MicroPlatform : public Platform {
  private:
   explicit MicroPlatform(const PlatformBase& base) : base_(base) {}
   Status CreateChips();
-  Result<Interrupt*> NewLine(std::uint32_t gsi);
+  Interrupt* NewLine(std::uint32_t gsi);
 
   const PlatformBase base_;
   std::vector<std::unique_ptr<Interrupt>> lines_;

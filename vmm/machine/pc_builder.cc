@@ -40,15 +40,14 @@ Status PcMachine::CreateMemory() {
   return vm_->SetMemory(*memory_);
 }
 
-Result<Interrupt*> PcMachine::NewLine(std::uint32_t gsi) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Interrupt> line, vm_->CreateInterrupt(gsi));
-  lines_.push_back(std::move(line));
+Interrupt* PcMachine::NewLine(std::uint32_t gsi) {
+  lines_.push_back(vm_->CreateInterrupt(gsi));
   return lines_.back().get();
 }
 
 // The chips every PC has.
 Status PcMachine::CreateChips() {
-  ASSIGN_OR_RETURN(Interrupt* const rtc_line, NewLine(x86::kIrqRtc));
+  Interrupt* const rtc_line = NewLine(x86::kIrqRtc);
   ASSIGN_OR_RETURN(rtc_, Rtc::Create(loop_, rtc_line, &clock_));
   MachineEvents* const events = this;
   i8042_ = std::make_unique<I8042>(events);
@@ -81,7 +80,7 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
 }
 
 Status PcMachine::CreateSerial(UniqueFd in, UniqueFd out) {
-  ASSIGN_OR_RETURN(Interrupt* const line, NewLine(x86::kIrqSerial));
+  Interrupt* const line = NewLine(x86::kIrqSerial);
   std::unique_ptr<SerialBackend> backend;
   switch (config_.serial.kind) {
     case SerialConfig::Kind::kNone:

@@ -56,7 +56,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Status CreateSerial(UniqueFd in, UniqueFd out);
   Status CreateDevices(MachineFds& fds);
   Status CreateVcpus();
-  Result<Interrupt*> NewLine(std::uint32_t gsi);
+  Interrupt* NewLine(std::uint32_t gsi);
   // Puts kernel, tables and initrd into (zeroed) guest memory and the first vCPU at its entry.
   Status LoadGuest();
 
