@@ -22,6 +22,7 @@ GUEST = BUILD / "tests/guests/guest-bench"
 DEADLINE = 120
 ETHER_TYPE = 0x88b5  # the guest's: for local experiments
 TO_GUEST = bytes.fromhex("020000000001")
+TO_ALL = bytes.fromhex("ff" * 6)
 
 
 def may_make_taps():
@@ -76,8 +77,8 @@ def run(namespace, words, net):
     return finish(start(namespace, words, net))
 
 
-def tap_counter(namespace, name):
-    path = f"/sys/class/net/tap0/statistics/{name}"
+def tap_counter(namespace, name, interface="tap0"):
+    path = f"/sys/class/net/{interface}/statistics/{name}"
     done = subprocess.run(["ip", "netns", "exec", namespace, "cat", path], check=True,
                           stdout=subprocess.PIPE)
     return int(done.stdout)
@@ -90,7 +91,7 @@ def set_namespace(handle):
 
 
 @contextlib.contextmanager
-def frames_into(namespace, size):
+def frames_into(namespace, size, interface="tap0", to=TO_GUEST):
     """Sends frames to the guest, as many as go, meanwhile."""
     stop = threading.Event()
 
@@ -98,10 +99,10 @@ def frames_into(namespace, size):
         # The thread alone is in the namespace, and ends with it.
         with open(f"/run/netns/{namespace}", encoding="ascii") as handle:
             set_namespace(handle)
-        frame = TO_GUEST + bytes.fromhex("020000000002") + ETHER_TYPE.to_bytes(2, "big")
+        frame = to + bytes.fromhex("020000000002") + ETHER_TYPE.to_bytes(2, "big")
         frame += bytes(size - len(frame))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
-            sender.bind(("tap0", ETHER_TYPE))
+            sender.bind((interface, ETHER_TYPE))
             while not stop.is_set():
                 try:
                     sender.send(frame)
@@ -164,6 +165,21 @@ def test_several_queues_on_one_tap(namespace):
     name = tap(namespace, "multi_queue")
     assert run(namespace, "rw=tx bs=64 qd=8 ms=100 wait=poll", f"tap={name},queues=4")["ops"] > 10
     assert run(namespace, "rw=tx bs=64 qd=8 ms=100 wait=poll", f"tap={name}")["ops"] > 10
+
+
+def test_both_ways_on_a_macvtap(namespace):
+    ip("-n", namespace, "link", "add", "lower0", "type", "veth", "peer", "name", "wire0")
+    # Its device is called by its index, in one folder for all namespaces.
+    ip("-n", namespace, "link", "add", "link", "lower0", "name", "macvtap0",
+       "index", str(100000 + os.getpid()), "type", "macvtap", "mode", "bridge")
+    for name in ("lower0", "wire0"):
+        ip("-n", namespace, "link", "set", name, "up")
+    words = "bs=1500 qd=64 ms=300 wait=interrupt"
+    found = run(namespace, f"rw=tx {words}", "macvtap=macvtap0")
+    assert found["ops"] > 100
+    assert tap_counter(namespace, "rx_packets", "wire0") >= found["ops"]
+    with frames_into(namespace, 1500, "wire0", TO_ALL):
+        assert run(namespace, f"rw=rx {words}", "macvtap=macvtap0")["ops"] > 100
 
 
 def test_one_queue_tap_refuses_several(namespace):

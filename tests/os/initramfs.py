@@ -1,16 +1,19 @@
 """A tiny initramfs around busybox, whose /init does what the kernel command line's do=... says."""
 
 import pathlib
+import re
+import shutil
 import stat
+import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUSYBOX = pathlib.Path("/bin/busybox")
-FOLDERS = ("bin", "dev", "modules", "proc", "sys")
+FOLDERS = ("bin", "dev", "lib", "lib/x86_64-linux-gnu", "lib64", "modules", "proc", "sys")
 
 
-def build(modules, init=HERE / "guest-init", tools=()):
+def build(modules, init=HERE / "guest-init", tools=(), programs=()):
     """The archive's bytes; `modules` is a folder of kernel modules that /init may load, `tools` are static
-    programs for /bin."""
+    programs for /bin, `programs` the names of this machine's that need libraries."""
     archive = bytearray()
     for folder in FOLDERS:
         _add(archive, folder, stat.S_IFDIR | 0o755, b"")
@@ -18,10 +21,37 @@ def build(modules, init=HERE / "guest-init", tools=()):
     _add(archive, "bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
     for tool in tools:
         _add(archive, f"bin/{tool.name}", stat.S_IFREG | 0o755, tool.read_bytes())
+    for name, path in sorted(_with_libraries(programs).items()):
+        _add(archive, name, stat.S_IFREG | 0o755, pathlib.Path(path).read_bytes())
     for module in sorted(pathlib.Path(modules).iterdir()):
         _add(archive, f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes())
     _add(archive, "TRAILER!!!", 0, b"")
     return bytes(archive)
+
+
+def take_module(disk, place, folder):
+    """Copies a kernel module out of make_debian_disk's disk; `place` is below .../kernel, without ".ko"."""
+    def debugfs(request):
+        return subprocess.run(["/usr/sbin/debugfs", "-R", request, disk], check=True,
+                              capture_output=True, text=True).stdout
+
+    version = re.search(r"(\d+\.\S+-amd64)", debugfs("ls /usr/lib/modules"))[1]
+    module = folder / f"{pathlib.Path(place).name}.ko"
+    debugfs(f"dump /usr/lib/modules/{version}/kernel/{place}.ko {module}")
+    assert module.stat().st_size > 0, place
+
+
+def _with_libraries(programs):
+    """Where to put them in the archive, and where they are."""
+    files = {}
+    for name in programs:
+        path = shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
+        assert path, f"{name} is not installed"
+        files[f"bin/{name}"] = path
+        listed = subprocess.run(["ldd", path], check=True, capture_output=True, text=True).stdout
+        for library in re.findall(r"(/\S+) \(0x", listed):
+            files[library.lstrip("/")] = library
+    return files
 
 
 def _add(archive, name, mode, content):

@@ -15,18 +15,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODULES = ("vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")
 
 
-def take_module(disk, name, folder):
-    """Copies a kernel module out of the guest's disk."""
-    def debugfs(request):
-        return subprocess.run(["/usr/sbin/debugfs", "-R", request, disk], check=True,
-                              capture_output=True, text=True).stdout
-
-    version = re.search(r"(\d+\.\S+-amd64)", debugfs("ls /usr/lib/modules"))[1]
-    place = f"/usr/lib/modules/{version}/kernel/net/vmw_vsock/{name}.ko"
-    debugfs(f"dump {place} {folder / name}.ko")
-    assert (folder / f"{name}.ko").stat().st_size > 0, place
-
-
 @pytest.fixture(scope="module", name="links")
 def links_image(debian, tmp_path_factory):
     """An initramfs with guest-links, guest_tool and the modules that they need."""
@@ -34,7 +22,7 @@ def links_image(debian, tmp_path_factory):
     modules = folder / "modules"
     shutil.copytree(debian / "modules", modules)
     for name in MODULES:
-        take_module(debian / "disk.img", name, modules)
+        initramfs.take_module(debian / "disk.img", f"net/vmw_vsock/{name}", modules)
     tool = folder / "tool"
     subprocess.run(["g++", "-O2", "-static", "-o", tool, HERE / "guest_tool.cc"], check=True)
     image = folder / "links.cpio"
