@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -54,12 +55,12 @@ def tap(namespace, *kind):
     return "tap0"
 
 
-def start(namespace, words, net, **options):
+def start(namespace, words, net, *more, **options):
     # Without ACPI the guest finds devices behind virtio-mmio on its command line.
     profile = ["server"] if "transport=pci" in words else ["micro", "--acpi", "off"]
     command = ["ip", "netns", "exec", namespace, GEMEL, "run", "--profile", *profile,
                "--rng", "off", "--memory", "64M", "--on-reboot", "exit", "--kernel", GUEST,
-               "--cmdline", f"device=net end=reset {words}", "--net", net]
+               "--cmdline", f"device=net end=reset {words}", "--net", net, *more]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, **options)
 
@@ -188,6 +189,39 @@ def test_one_queue_tap_refuses_several(namespace):
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert "net: tap=tap0: Invalid argument" in err and "multi_queue" in err
+
+
+def vmm_below(pid):
+    """The gemel-vmm among a process's descendants."""
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if pathlib.Path(f"/proc/{child}/comm").read_text() == "gemel-vmm\n":
+            return int(child)
+        if found := vmm_below(child):
+            return found
+    return None
+
+
+def resident_kib(pid, guest_kib):
+    """Of all mappings but the guest's memory."""
+    mappings = re.findall(r"^Size: +(\d+) kB\n(?:.*\n)*?Rss: +(\d+) kB",
+                          pathlib.Path(f"/proc/{pid}/smaps").read_text(), re.MULTILINE)
+    return sum(int(rss) for size, rss in mappings if int(size) < guest_kib)
+
+
+@pytest.mark.parametrize("transport", ["mmio", "pci"])
+def test_vmm_at_work_with_card_and_disk_is_small(namespace, tmp_path, transport):
+    name = tap(namespace, "vnet_hdr")
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    process = start(namespace, f"rw=tx bs=1500 qd=64 ms=60000 wait=interrupt transport={transport}",
+                    f"tap={name}", "--disk", f"path={tmp_path / 'disk'}")
+    with process:
+        deadline = time.monotonic() + DEADLINE
+        while tap_counter(namespace, "rx_packets") < 10000:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        resident = resident_kib(vmm_below(process.pid), 64 << 10)
+        process.kill()
+    assert 500 < resident <= 4 << 10
 
 
 def test_a_limit_holds(namespace):
