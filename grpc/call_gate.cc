@@ -23,6 +23,16 @@ ApiResult<access::Caller> CallGate::Admit(const grpc::ServerContextBase& context
   return std::unexpected(FromError(caller.error(), access::CodeName(caller.error().code)));
 }
 
+ApiResult<access::Caller> CallGate::Recognise(const grpc::ServerContextBase& context,
+                                              std::string_view method,
+                                              access::Permission permission,
+                                              std::string_view resource) const {
+  auto caller =
+      doorman_->Recognise(access::FactsOf(context), DescribeCall(method, permission, resource));
+  if (caller) return std::move(*caller);
+  return std::unexpected(FromError(caller.error(), access::CodeName(caller.error().code)));
+}
+
 ApiResult<access::Caller> CallGate::AdmitList(const grpc::ServerContextBase& context,
                                               std::string_view method,
                                               std::string_view parent) const {

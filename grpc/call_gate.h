@@ -26,6 +26,10 @@ class CallGate {
   // kUnauthenticated, kPermissionDenied; a denial is in the audit log by then.
   ApiResult<access::Caller> Admit(const grpc::ServerContextBase& context, std::string_view method,
                                   access::Permission permission, std::string_view resource) const;
+  // For what is judged piece by piece with doorman().May, and for who asks about themselves.
+  ApiResult<access::Caller> Recognise(const grpc::ServerContextBase& context,
+                                      std::string_view method, access::Permission permission,
+                                      std::string_view resource) const;
   // For List and Watch of `parent` ("projects/web"; "*").
   ApiResult<access::Caller> AdmitList(const grpc::ServerContextBase& context,
                                       std::string_view method, std::string_view parent) const;

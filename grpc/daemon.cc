@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "grpc/access/server_tls.h"
+#include "grpc/access_service.h"
 #include "grpc/api_server.h"
 #include "grpc/consoles_service.h"
 #include "grpc/disk_pools.h"
@@ -97,6 +98,7 @@ class Daemon {
   std::unique_ptr<NodesService> nodes_;
   std::unique_ptr<DisksService> disks_;
   std::unique_ptr<ConsolesService> consoles_;
+  std::unique_ptr<AccessService> access_;
   std::unique_ptr<ApiServer> server_;
   std::thread manager_thread_;
   std::thread worker_thread_;
@@ -214,10 +216,12 @@ Status Daemon::Begin() {
                                       std::thread::hardware_concurrency() * 1000});
   disks_ = std::make_unique<DisksService>(&services_, pools_.get());
   consoles_ = std::make_unique<ConsolesService>(&services_);
-  ASSIGN_OR_RETURN(server_, ApiServer::Start(config_,
-                                             {vms_.get(), operations_.get(), events_.get(),
-                                              nodes_.get(), disks_.get(), consoles_.get()},
-                                             main_loop_.get(), credentials_));
+  access_ = std::make_unique<AccessService>(&services_, policy_.get());
+  ASSIGN_OR_RETURN(server_,
+                   ApiServer::Start(config_,
+                                    {vms_.get(), operations_.get(), events_.get(), nodes_.get(),
+                                     disks_.get(), consoles_.get(), access_.get()},
+                                    main_loop_.get(), credentials_));
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
                 published_.vms.size());
   return {};

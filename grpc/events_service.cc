@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "grpc/access/server_tls.h"
+
 namespace gemel::daemon {
 namespace {
 
@@ -24,6 +26,7 @@ struct WatchOptions {
   std::string prefix;
   Filter filter;
   access::Caller caller;
+  access::PeerFacts facts;
   std::uint64_t after = 0;
   bool bookmark = false;  // tell where it begins
 };
@@ -92,6 +95,9 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::Event> {
       for (const auto& [sequence, event] : *events) {
         cursor_ = sequence;
         if (!Wanted(*event)) continue;
+        // A certificate may have been revoked, or have expired, since the stream began.
+        if (const Status known = services_->gate->doorman().StillKnown(options_.facts); !known)
+          return End(ToGrpc(FromError(known.error(), access::CodeName(known.error().code))));
         out_ = *event;
         return StartWrite(&out_);
       }
@@ -175,8 +181,8 @@ grpc::ServerWriteReactor<v1::Event>* EventsService::Watch(grpc::CallbackServerCo
     after = *sequence;
   }
   auto* watch = new WatchReactor(
-      services_, WatchOptions{std::move(*prefix), std::move(*filter), std::move(*caller), after,
-                              request->resume_token().empty()});
+      services_, WatchOptions{std::move(*prefix), std::move(*filter), std::move(*caller),
+                              access::FactsOf(*context), after, request->resume_token().empty()});
   watch->Begin();
   return watch;
 }

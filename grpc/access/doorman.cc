@@ -53,6 +53,12 @@ Status Doorman::StillAdmitted(const PeerFacts& facts, const Call& call) const {
   return authorizer_->Check(*caller, call.permission, call.resource);
 }
 
+Status Doorman::StillKnown(const PeerFacts& facts) const {
+  const auto caller = identities_->Identify(facts);
+  if (!caller) return std::unexpected(caller.error());
+  return {};
+}
+
 void Doorman::Record(const Caller& caller, const Call& call, Code outcome,
                      std::string_view message) const {
   // A failure is in the daemon's log already; the call has happened.

@@ -39,9 +39,12 @@ class Doorman {
     return authorizer_->Check(caller, permission, resource);
   }
   bool MaySee(const Caller& caller, std::string_view resource) const;
-  // For a stream that lives on: whether its caller would still be admitted. Asked every few seconds,
-  // so that a revoked certificate or role ends it.
+  // For a stream that lives on: whether its caller would still be admitted. Asked before each thing
+  // that it is told, so that a revoked certificate or role ends it.
   Status StillAdmitted(const PeerFacts& facts, const Call& call) const;
+
+  // The same of the peer alone: for a stream that asks about each resource with MaySee.
+  Status StillKnown(const PeerFacts& facts) const;
 
   // How a mutating call ended.
   void Record(const Caller& caller, const Call& call, Code outcome,

@@ -87,6 +87,14 @@ TEST_F(DoormanTest, RoleTakenAway_EndsAStream) {
   EXPECT_FALSE(doorman_->StillAdmitted(From("cert:al"), call));
 }
 
+TEST_F(DoormanTest, Recognise_TakesWhoHasANameAndNoRole) {
+  EXPECT_EQ(doorman_->Recognise(From("cert:eve"), CallOf(Permission::kGrant, "*"))->name,
+            "cert:eve");
+  EXPECT_FALSE(doorman_->Recognise(From("stranger"), CallOf(Permission::kGrant, "*")));
+  EXPECT_TRUE(doorman_->StillKnown(From("cert:eve")));
+  EXPECT_FALSE(doorman_->StillKnown(From("stranger")));
+}
+
 TEST_F(DoormanTest, Record_SaysTheOutcome) {
   doorman_->Record({Caller::Kind::kLocal, "user:root", {}, "unix"},
                    CallOf(Permission::kChange, "projects/a"), Code::kAlreadyExists, "vm exists");
