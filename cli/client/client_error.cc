@@ -73,6 +73,7 @@ Error FromGrpc(const grpc::Status& status, const std::string& command, const std
   constexpr std::string_view kCause = "last error: UNKNOWN: ";
   if (const std::size_t cause = message.rfind(kCause); cause != std::string::npos)
     message.erase(0, cause + kCause.size());
+  if (message.empty()) message = fmt::format("{}: {}: not answered for", server, command);
   if (code == Code::kUnavailable)
     message = fmt::format("{}: no answer: {}", server, message);
   else if (code == Code::kDeadlineExceeded)

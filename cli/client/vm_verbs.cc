@@ -58,6 +58,11 @@ Table VmTable() {
                 {"UID", true}});
 }
 
+bool HasProcess(v1::VirtualMachineState state) {
+  return state == v1::VIRTUAL_MACHINE_STATE_RUNNING || state == v1::VIRTUAL_MACHINE_STATE_PAUSED ||
+         state == v1::VIRTUAL_MACHINE_STATE_STOPPING;
+}
+
 void AddVm(const Session& session, const v1::VirtualMachine& vm, Table& table) {
   const v1::VirtualMachineStatus& status = vm.status();
   const std::uint64_t memory = vm.spec().memory().size_bytes();
@@ -65,8 +70,8 @@ void AddVm(const Session& session, const v1::VirtualMachine& vm, Table& table) {
              EnumWord(v1::VirtualMachineState_Name(status.state()), "VIRTUAL_MACHINE_STATE_"),
              LastPart(status.node()), fmt::format("{}", std::max(1U, vm.spec().cpu().count())),
              RoughSize(memory == 0 ? std::uint64_t{512} << 20 : memory),
-             status.pid() == 0 ? "" : Ago(status.start_time(), NowSeconds()), status.reason(),
-             Joined(status.pending_changes()),
+             HasProcess(status.state()) ? Ago(status.start_time(), NowSeconds()) : "",
+             status.reason(), Joined(status.pending_changes()),
              status.pid() == 0 ? "" : fmt::format("{}", status.pid()),
              fmt::format("{}", status.restart_count()), vm.uid()});
 }
