@@ -11,10 +11,12 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net")]
+sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net"),
+                str(HERE / "linux")]
 import disk_load
 import guest_load
 import images
+import linux_load
 import net_load
 import report
 
@@ -31,8 +33,9 @@ def main():
     options = parse_arguments()
     try:
         section = {"boot": boot, "start": start, "io": disk, "net": net,
-                   "micro": micro}[options.verb](options)
-    except (Failed, images.ImageError, guest_load.LoadFailed) as error:
+                   "linux": linux, "micro": micro}[options.verb](options)
+    except (Failed, images.ImageError, guest_load.LoadFailed,
+            linux_load.LoadFailed) as error:
         sys.exit(f"bench: {error}")
     text = report.with_provenance(section, "./bench " + " ".join(sys.argv[1:]), ROOT)
     print("\n" + text)
@@ -46,7 +49,7 @@ def parse_arguments():
                         help="a build folder to measure as it is (otherwise build-bench is built)")
     common.add_argument("--write", action="store_true", help="put the result in docs/BENCHMARKS.md")
     parser = argparse.ArgumentParser(prog="./bench")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|micro")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|linux|micro")
     verb = verbs.add_parser("boot", parents=[common], help="boot, CPU and memory beside QEMU microvm")
     verb.add_argument("--runs", type=int, default=5, metavar="N",
                       help="pairs that count, after one that does not (5)")
@@ -69,6 +72,11 @@ def parse_arguments():
     verb.add_argument("--case", action="append", choices=list(net_load.CASES), help="only this one")
     verb.add_argument("--only", action="append", choices=list(net_load.NAMES),
                       help="only this one")
+    verb = verbs.add_parser("linux", parents=[common],
+                            help="fio and iperf3 in Debian guests beside QEMU, in an emulated KVM host")
+    verb.add_argument("--runs", type=int, default=3, metavar="N", help="after one discarded (3)")
+    verb.add_argument("--seconds", type=int, default=5, metavar="N", help="length of a run (5)")
+    verb.add_argument("--case", action="append", choices=list(linux_load.CASES), help="only this one")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -177,6 +185,10 @@ def net(options):
         raise Failed("net: a network namespace and a tap need root")
     return net_load.measure(program(options, "cli/gemel"), program(options, BENCH_GUEST),
                             program(options, "tests/bench/frames"), options)
+
+
+def linux(options):
+    return linux_load.measure(program(options, "cli/gemel"), options)
 
 
 def need_kvm(options):
