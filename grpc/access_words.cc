@@ -134,7 +134,7 @@ ApiResult<void> MergeQuota(const v1::UpdateQuotaRequest& request, access::Quota&
 
 ApiResult<std::string> QuotaProject(const std::string& name) {
   constexpr std::string_view kEnd = "/quota";
-  const std::string project = name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size()) : "";
+  std::string project = name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size()) : "";
   if (!access::ValidateQuotaName(project))
     return std::unexpected(
         InvalidField("name", fmt::format("\"{}\": not projects/NAME/quota", Printable(name))));
