@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +28,9 @@ namespace gemel::hostnet {
 namespace {
 
 constexpr std::string_view kComponent = "dnsmasq";
+constexpr const char* kSetpriv = "/usr/bin/setpriv";
+constexpr int kSearches = 20;
+constexpr int kSearchPauseMs = 10;
 constexpr int kReadyMs = 10'000;
 constexpr int kLongestPauseS = 60;
 // ARP entries for clients without an address; ports 53 and 67; SO_BINDTODEVICE.
@@ -64,8 +68,12 @@ class Dnsmasq : public NameServers {
     return options_.first_user + static_cast<uid_t>(StableHash(id) & 0xffff);
   }
   std::string Argument(const std::string& id) const { return "--conf-file=" + Files(id).config(); }
-  // Ends what runs for `id` beside the first that is as it should be; that one.
+  // The one that runs for `id`; ends what is more than one, or not as it should be.
   Result<std::optional<FoundProcess>> FindOne(const std::string& id);
+  // Servers, and what is about to become one.
+  Result<std::vector<FoundProcess>> Find(const std::string& beginning) const {
+    return FindProcesses({options_.program, kSetpriv}, beginning);
+  }
   Status MakeFolder(const std::string& id);
   Status Begin(Server& server);
   Status Follow(Server& server);
@@ -93,10 +101,17 @@ Status Dnsmasq::KeepOnly(const std::vector<std::string>& ids) {
     at = stays ? std::next(at) : servers_.erase(at);
   }
   const std::string beginning = fmt::format("--conf-file={}/", options_.folder);
-  ASSIGN_OR_RETURN(const auto processes, FindProcesses(options_.program, beginning));
-  for (const FoundProcess& process : processes) {
-    const std::string rest = process.argument.substr(beginning.size());
-    if (!kept.contains(rest.substr(0, rest.find('/')))) RETURN_IF_ERROR(EndProcess(process));
+  // One that a daemon was killed over may be on its way into the background, as another process.
+  bool again = true;
+  for (int turn = 0; again && turn < kSearches; ++turn) {
+    again = false;
+    ASSIGN_OR_RETURN(const auto processes, Find(beginning));
+    for (const FoundProcess& process : processes) {
+      const std::string rest = process.argument.substr(beginning.size());
+      if (kept.contains(rest.substr(0, rest.find('/')))) continue;
+      RETURN_IF_ERROR(EndProcess(process));
+      again = true;
+    }
   }
   std::error_code problem;
   for (const auto& entry : std::filesystem::directory_iterator(options_.folder, problem))
@@ -107,16 +122,21 @@ Status Dnsmasq::KeepOnly(const std::vector<std::string>& ids) {
 }
 
 Result<std::optional<FoundProcess>> Dnsmasq::FindOne(const std::string& id) {
-  ASSIGN_OR_RETURN(auto processes, FindProcesses(options_.program, Argument(id)));
-  std::optional<FoundProcess> one;
-  for (FoundProcess& process : processes) {
-    if (!one && process.user == UserOf(id)) {
-      one = std::move(process);
+  for (int turn = 0; turn < kSearches; ++turn) {
+    ASSIGN_OR_RETURN(auto processes, Find(Argument(id)));
+    const bool settled = processes.size() == 1 && processes[0].user == UserOf(id) &&
+                         processes[0].program != kSetpriv;
+    if (processes.empty()) return std::nullopt;
+    if (settled) return std::move(processes[0]);
+    // Several are one on its way into the background, or two after a daemon was killed: then none
+    // is known to serve.
+    if (turn < kSearches / 2) {
+      static_cast<void>(poll(nullptr, 0, kSearchPauseMs));
       continue;
     }
-    RETURN_IF_ERROR(EndProcess(process));
+    for (const FoundProcess& process : processes) RETURN_IF_ERROR(EndProcess(process));
   }
-  return one;
+  return MakeError(Code::kUnavailable, fmt::format("{}: servers come and go", id));
 }
 
 Status Dnsmasq::MakeFolder(const std::string& id) {
@@ -138,8 +158,8 @@ Status Dnsmasq::Begin(Server& server) {
   // It goes to the background once it serves, or fails and says why.
   ASSIGN_OR_RETURN(
       const int status,
-      RunProgram({"/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups",
-                  "--no-new-privs", fmt::format("--inh-caps={}", kCapabilities),
+      RunProgram({kSetpriv, "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
+                  fmt::format("--inh-caps={}", kCapabilities),
                   fmt::format("--ambient-caps={}", kCapabilities),
                   fmt::format("--bounding-set={}", kCapabilities), options_.program, Argument(id)},
                  Files(id).errors(), kReadyMs));

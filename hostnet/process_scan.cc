@@ -24,6 +24,7 @@ namespace gemel::hostnet {
 namespace {
 
 constexpr int kObeyMs = 2000;
+constexpr int kExecMs = 1000;
 
 struct CloseDir {
   void operator()(DIR* dir) const { closedir(dir); }
@@ -44,45 +45,64 @@ bool WaitForEnd(int pidfd, int timeout_ms) {
   }
 }
 
-std::string ArgumentOf(pid_t pid, const std::string& beginning) {
-  const auto line = ReadTextFile(fmt::format("/proc/{}/cmdline", pid));
-  if (!line) return {};
-  for (std::size_t at = 0; at < line->size();) {
-    const std::size_t end = std::min(line->find('\0', at), line->size());
-    if (line->compare(at, beginning.size(), beginning) == 0) return line->substr(at, end - at);
+// Which of the programs the process runs; empty: none.
+std::string ProgramOf(pid_t pid, const std::vector<std::string>& programs) {
+  std::array<char, PATH_MAX> target{};
+  const std::string link = fmt::format("/proc/{}/exe", pid);
+  const ssize_t n = readlink(link.c_str(), target.data(), target.size() - 1);
+  std::string_view path(target.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  constexpr std::string_view kDeleted = " (deleted)";  // by an upgrade
+  if (path.ends_with(kDeleted)) path.remove_suffix(kDeleted.size());
+  const auto found = std::ranges::find(programs, path);
+  return found == programs.end() ? std::string() : *found;
+}
+
+// Its arguments, each with a zero behind it. During an exec it has the new program already and no
+// arguments yet.
+std::string CommandLineOf(pid_t pid, const std::vector<std::string>& programs) {
+  for (int turn = 0; turn < kExecMs; ++turn) {
+    const auto line = ReadTextFile(fmt::format("/proc/{}/cmdline", pid));
+    if (line && !line->empty()) return *line;
+    if (!line || ProgramOf(pid, programs).empty()) break;
+    static_cast<void>(poll(nullptr, 0, 1));
+  }
+  return {};
+}
+
+std::string ArgumentOf(const std::string& line, const std::string& beginning) {
+  for (std::size_t at = 0; at < line.size();) {
+    const std::size_t end = std::min(line.find('\0', at), line.size());
+    if (line.compare(at, beginning.size(), beginning) == 0) return line.substr(at, end - at);
     at = end + 1;
   }
   return {};
 }
 
-bool Runs(pid_t pid, const std::string& program) {
-  std::array<char, PATH_MAX> target{};
-  const std::string link = fmt::format("/proc/{}/exe", pid);
-  const ssize_t n = readlink(link.c_str(), target.data(), target.size() - 1);
-  if (n <= 0) return false;
-  const std::string_view path(target.data(), static_cast<std::size_t>(n));
-  return path == program || path == program + " (deleted)";  // by an upgrade
+std::string Resolve(const std::string& program) {
+  const std::unique_ptr<char, decltype(&free)> resolved(realpath(program.c_str(), nullptr), free);
+  return resolved ? resolved.get() : program;
 }
 
 }  // namespace
 
-Result<std::vector<FoundProcess>> FindProcesses(const std::string& program,
+Result<std::vector<FoundProcess>> FindProcesses(const std::vector<std::string>& programs,
                                                 const std::string& beginning) {
-  const std::unique_ptr<char, decltype(&free)> resolved(realpath(program.c_str(), nullptr), free);
-  const std::string real = resolved ? resolved.get() : program;
+  std::vector<std::string> files;
+  for (const std::string& program : programs) files.push_back(Resolve(program));
   const std::unique_ptr<DIR, CloseDir> proc(opendir("/proc"));
   if (!proc) return ErrnoError(errno, "/proc");
   std::vector<FoundProcess> found;
   while (const dirent* entry = readdir(proc.get())) {
     const pid_t pid = static_cast<pid_t>(strtol(entry->d_name, nullptr, 10));
-    if (pid <= 0 || !Runs(pid, real)) continue;
+    if (pid <= 0 || ProgramOf(pid, files).empty()) continue;
     FoundProcess process;
     process.pid = pid;
     // First the descriptor, then what it is: the number may become another's in between.
     process.pidfd = OpenPidfd(pid);
-    process.argument = ArgumentOf(pid, beginning);
+    process.argument = ArgumentOf(CommandLineOf(pid, files), beginning);
+    process.program = ProgramOf(pid, files);
     struct stat status{};
-    if (!process.pidfd || process.argument.empty() || !Runs(pid, real) ||
+    if (!process.pidfd || process.argument.empty() || process.program.empty() ||
         stat(fmt::format("/proc/{}", pid).c_str(), &status) != 0)
       continue;
     process.user = status.st_uid;

@@ -13,13 +13,14 @@ namespace gemel::hostnet {
 struct FoundProcess {
   pid_t pid = 0;
   uid_t user = 0;
+  std::string program;   // the one of those asked for that it runs
   UniqueFd pidfd;        // readable once it has ended
   std::string argument;  // the one that begins as asked
 };
 
-// Living processes of this program file that have an argument with this beginning. What ends
+// Living processes of any of these program files that have an argument with this beginning. What ends
 // meanwhile is left out.
-Result<std::vector<FoundProcess>> FindProcesses(const std::string& program,
+Result<std::vector<FoundProcess>> FindProcesses(const std::vector<std::string>& programs,
                                                 const std::string& beginning);
 
 // SIGTERM, and SIGKILL if it has not ended after two seconds; returns when it has ended.
