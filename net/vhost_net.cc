@@ -64,8 +64,8 @@ Status KernelVhostNet::SetUp(std::uint64_t features, std::span<const VhostRegion
 // struct vhost_memory ends in an array of regions.
 Status KernelVhostNet::SetMemory(std::span<const VhostRegion> memory) const {
   std::vector<std::byte> bytes(sizeof(vhost_memory) + memory.size() * sizeof(vhost_memory_region));
-  // SAFETY: new places the header at the vector's start, which operator new has aligned.
-  auto* table = new (bytes.data()) vhost_memory{};
+  // SAFETY: zeroed bytes that operator new has aligned, of which the header is the first.
+  auto* table = reinterpret_cast<vhost_memory*>(bytes.data());
   table->nregions = static_cast<std::uint32_t>(memory.size());
   for (std::size_t i = 0; i < memory.size(); ++i) {
     vhost_memory_region region{};
