@@ -254,8 +254,11 @@ def test_keeper_killed_takes_the_vm_with_it(daemon):
 
 def test_jail_killed_while_nobody_looks_is_lost(daemon):
     uid = daemon.start("console", "echo")
+    jail = jails(daemon)[uid]
+    vmm = child_of(child_of(jail))
     daemon.kill()
-    os.kill(jails(daemon)[uid], signal.SIGKILL)
+    os.kill(jail, signal.SIGKILL)
+    wait_until(lambda: command(vmm) == [], "the end of gemel-vmm")
     found, = daemon.again(uid)
     assert found.startswith(f"adopted {uid} ended lost ")
 
