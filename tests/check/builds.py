@@ -65,14 +65,17 @@ def compile_targets(name, files, log):
     return shell.run(ninja, log, environment(name)) == 0
 
 
-def build(name, log, under=None):
-    """One case: whether the build works. `under`: only the programs of these folders."""
+def build(name, log, under=None, without=()):
+    """One case: whether the build works. `under`: only the programs of these folders, but for those of
+    the folders `without`."""
     outcome = results.Results()
     good = configure(name, log)
     if good:
         files = None
         if under is not None:
-            files = [file for part in under for file in targets(name, part)]
+            left_out = {file for part in without for file in targets(name, part)}
+            files = [file for part in under for file in targets(name, part)
+                     if file not in left_out]
         good = compile_targets(name, files, log)
     outcome.add(f"build.{name}", results.PASSED if good else results.FAILED,
                 "" if good else shell.tail(log))
@@ -89,13 +92,21 @@ def unit_tests(name, log, repeat=1):
     command = ["meson", "test", "-C", folder(name), "--no-rebuild", "--suite", "unit",
                "--num-processes", shell.JOBS, "--logbase", f"testlog-{name}",
                "--print-errorlogs", "--repeat", repeat,
-               "--timeout-multiplier", 1 if name == "release" else 4]
+               "--timeout-multiplier", 1 if name == "release" else 4, *_built_tests(name)]
     status = shell.run(command, log, environment(name))
     results.read_junit(f"{base}.junit.xml", outcome, prefix=f"{name}:")
     _add_programs(f"{base}.json", name, outcome)
     if status != 0 and not outcome.of(results.FAILED):
         outcome.add(f"{name}:meson-test", results.FAILED, shell.tail(log))
     return outcome
+
+
+def _built_tests(name):
+    """The names of the tests whose programs are there."""
+    text = subprocess.run(["meson", "introspect", "--tests", folder(name)], check=True,
+                          capture_output=True, text=True, env=environment(name)).stdout
+    return sorted({test["name"] for test in json.loads(text)
+                   if pathlib.Path(test["cmd"][0]).exists()})
 
 
 def _add_programs(path, name, outcome):

@@ -16,6 +16,8 @@ import results
 import shell
 
 TIDY = "clang-tidy-19"
+# The daemon and its tools are young: not read yet (docs/STATUS.md, Next).
+YOUNG = ("grpc", "cli/client", "hostnet", "pki")
 MAX_AGE_DAYS = 30
 
 
@@ -29,6 +31,8 @@ def run_all(log):
     base = version + (shell.ROOT / ".clang-tidy").read_bytes()
     includes = _includes(database)
     with concurrent.futures.ThreadPoolExecutor(shell.JOBS) as pool:
+        for folder in YOUNG:
+            outcome.add(f"tidy.{folder}", results.SKIPPED, "not yet: docs/STATUS.md, Next")
         jobs = [pool.submit(_check, entry, base, includes, cache, database, log)
                 for entry in _entries(database)]
         for job in jobs:
@@ -43,7 +47,8 @@ def _entries(database):
         file = (database / entry["file"]).resolve()
         if not file.is_relative_to(shell.ROOT) or file.is_relative_to(shell.BUILD):
             continue
-        if file.relative_to(shell.ROOT).parts[0] != "tests":
+        place = file.relative_to(shell.ROOT)
+        if place.parts[0] != "tests" and not any(place.is_relative_to(young) for young in YOUNG):
             entries.setdefault(file, entry)
     return sorted(entries.items())
 
