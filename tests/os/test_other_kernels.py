@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.parametrize("profile", ["server", "micro"])
+@pytest.mark.parametrize("profile", ["server"])
 def test_memtest86_finds_processors_and_memory_and_no_error(run, profile):
     # The power button is nothing to it, so it is switched off in its first test, which takes an
     # emulated host many minutes.

@@ -136,11 +136,10 @@ TEST_F(BlkTest, ReadWithStatusInTheSameDescriptor_IsAnswered) {
   Start();
   backend_->data()[0] = std::byte{7};
   GuestAddress at;
-  DescriptorChainBuilder(driver_)
-      .AppendReadable(Header(BlkRequestType::kIn))
-      .AppendWritable(513, &at)
-      .Build();
-  driver_.WriteGuest(at, std::vector(513, std::byte{0xff}));
+  DescriptorChainBuilder chain(driver_);
+  chain.AppendReadable(Header(BlkRequestType::kIn)).AppendWritable(513, &at);
+  driver_.WriteGuest(at, std::vector(513, std::byte{0xff}));  // before the device may look
+  chain.Build();
   EXPECT_EQ(AwaitUsed().length, 513u);
   EXPECT_EQ(driver_.ReadGuest(at, 513)[0], std::byte{7});
   EXPECT_EQ(driver_.ReadGuest(at, 513)[512], std::byte{0});
