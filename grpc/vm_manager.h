@@ -149,9 +149,11 @@ class VmManager {
   void AddUpkeep(Batch& batch) const;
   google::protobuf::Timestamp Now() const;
 
-  // vm_manager_reconcile.cc
+  // vm_manager_begin.cc
   void LoadContents(StoreContents contents);
   void Adopted(const Adoption& adoption);
+
+  // vm_manager_reconcile.cc
   void Reconcile(const std::string& name);
   void ReconcileLater(Vm& vm, std::int64_t delay_ms);
   bool Settle(Vm& vm);
@@ -160,17 +162,19 @@ class VmManager {
   void SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const;
   void Pursue(Vm& vm);
   void PursueRunning(Vm& vm);
-  void StartProcess(Vm& vm);
-  ApiResult<VmStart> PrepareStart(const Vm& vm) const;
-  ApiResult<void> CheckCapacity(const Vm& vm) const;
   void PowerOff(Vm& vm);
   void PursueShutdown(Vm& vm, const v1::Operation& operation);
-  void ApplyLive(Vm& vm);
   bool Refused(Vm& vm, const Error& error);
   void Answered(const VmUid& uid, const std::function<bool(Vm&)>& then);
   Vm* FindUid(const VmUid& uid);
   const v1::Operation* Pending(const Vm& vm, std::string_view verb) const;
   const v1::Operation* AnyPending(const Vm& vm) const;
+
+  // vm_manager_start.cc
+  void StartProcess(Vm& vm);
+  ApiResult<VmStart> PrepareStart(const Vm& vm) const;
+  ApiResult<void> CheckCapacity(const Vm& vm) const;
+  void ApplyLive(Vm& vm);
 
   // vm_manager_disks.cc
   ApiResult<v1::Disk*> FindDisk(const std::string& name, const std::string& etag);
