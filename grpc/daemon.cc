@@ -3,7 +3,6 @@
 #include <grpcpp/impl/service_type.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "grpc/disk_pools.h"
 #include "grpc/disks_service.h"
 #include "grpc/events_service.h"
+#include "grpc/folder_lock.h"
 #include "grpc/nodes_service.h"
 #include "grpc/operations_service.h"
 #include "grpc/virtual_machines_service.h"
@@ -33,15 +33,6 @@ namespace {
 Status MakeFolder(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
   return ErrnoError(errno, path);
-}
-
-// One daemon a folder: the lock ends with the process, however it ends.
-Result<UniqueFd> LockFolder(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDWR | O_CREAT));
-  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0)
-    return FailedPrecondition("{}: another gemeld has it", path);
-  return file;
 }
 
 Result<UniqueFd> WatchSignals() {

@@ -1,5 +1,6 @@
 """Operations, Events, Nodes, reflection and health; and clients that behave badly."""
 
+import fcntl
 import threading
 
 import gemeld
@@ -154,7 +155,33 @@ def test_health_is_serving(daemon):
 def test_second_daemon_in_the_same_folders_is_refused(daemon):
     other = gemeld.Gemeld(daemon.folder).start(wait=False)
     assert other.process.wait(timeout=gemeld.DEADLINE) == 1
-    assert "another gemeld" in daemon.log()
+    assert f"{daemon.state_dir}/lock: another gemeld (process {daemon.process.pid})" in daemon.log()
+
+
+@pytest.mark.parametrize("shared", ["state", "run"])
+def test_second_daemon_in_one_of_the_folders_is_refused(daemon, tmp_path, shared):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = gemeld.Gemeld(folder)
+    (folder / shared).symlink_to(daemon.folder / shared)
+    other.start(wait=False)
+    assert other.process.wait(timeout=gemeld.DEADLINE) == 1
+    assert f"{shared}/lock: another gemeld (process {daemon.process.pid})" in other.log()
+    daemon.create()
+
+
+def test_lock_of_a_killed_daemon_is_waited_for(tmp_path):
+    """A child between fork and exec has its parent's locks for a moment."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run/lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        daemon = gemeld.Gemeld(tmp_path).start(wait=False)
+        # It has the first lock, and so is at the second.
+        daemon.until(lambda: (tmp_path / "state/lock").exists()
+                     and (tmp_path / "state/lock").read_text() == f"{daemon.process.pid}\n")
+    daemon.connect()
+    daemon.close()
 
 
 def test_damaged_store_is_reported_and_kept(tmp_path):
