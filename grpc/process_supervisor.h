@@ -98,7 +98,10 @@ class ProcessSupervisor final : public VmSupervisor {
   void FailStart(const VmUid& uid, Error error);
 
   // ---- adopting (supervisor_adoption.cc)
-  Findings LookAround(const std::vector<VmUid>& expected) const;  // on the other thread
+  // The next four on the other thread.
+  bool SomebodyBegins(const std::map<std::string, JailProcess>& jails) const;
+  std::map<std::string, JailProcess> FindAllJails() const;
+  Findings LookAround(const std::vector<VmUid>& expected) const;
   std::string RemoveOrphan(const std::string& uid, const JailProcess* jail) const;
   void OnFound(Findings findings, AdoptionCallback done);
   void AdoptOne(FoundVm found, std::function<void(AdoptedVm)> done);

@@ -2,6 +2,7 @@
 // asked, since those cannot be out of date.
 #include <dirent.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kInfoTimeoutMs = 5000;
 constexpr std::int64_t kOrphanGraceMs = 3000;
+constexpr std::int64_t kBeginningMs = 10'000;
 constexpr int kStepMs = 5;
 
 std::vector<std::string> FoldersIn(const std::string& path) {
@@ -71,10 +73,29 @@ void ProcessSupervisor::Adopt(std::vector<VmUid> expected, AdoptionCallback done
   });
 }
 
+// A jail that an earlier daemon was just starting has no name yet: before exec it looks like that
+// daemon, and in exec it has no words at all. But it has the socket that its VM will listen on.
+bool ProcessSupervisor::SomebodyBegins(const std::map<std::string, JailProcess>& jails) const {
+  const std::vector<std::string> uids = FoldersIn(vms_dir_);
+  return std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) {
+    return !jails.contains(vms_dir_ + "/" + uid) &&
+           FolderOf(uid).Connect(kControlSocket, SOCK_SEQPACKET).has_value();
+  });
+}
+
+std::map<std::string, JailProcess> ProcessSupervisor::FindAllJails() const {
+  const std::int64_t deadline = MonotonicMs() + kBeginningMs;
+  while (true) {
+    std::map<std::string, JailProcess> jails = FindJails(vms_dir_ + "/");
+    if (!SomebodyBegins(jails) || MonotonicMs() >= deadline) return jails;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kStepMs));
+  }
+}
+
 ProcessSupervisor::Findings ProcessSupervisor::LookAround(
     const std::vector<VmUid>& expected) const {
   const std::string prefix = vms_dir_ + "/";
-  std::map<std::string, JailProcess> jails = FindJails(prefix);
+  std::map<std::string, JailProcess> jails = FindAllJails();
   Findings findings;
   for (const VmUid& uid : expected) {
     FoundVm found{uid, FolderOf(uid).Exists(), std::nullopt};

@@ -335,11 +335,46 @@ def test_killed_in_the_middle_of_starts_loses_and_forgets_nothing(daemon, after_
     assert [line.split()[1] for line in found] == uids
     states = {line.split()[1]: line.split()[2] for line in found}
     assert set(states.values()) <= {"nothing", "running", "ended"}
-    # A jail that was still in exec when the second daemon looked ends by itself: nobody connects.
-    running = sorted(uid for uid in uids if states[uid] == "running")
-    wait_until(lambda: sorted(jails(daemon)) == running, "the end of what nobody knows")
+    assert sorted(jails(daemon)) == sorted(uid for uid in uids if states[uid] == "running")
     for uid in uids:
         assert daemon.folder(uid).exists() == (states[uid] != "nothing")
+
+
+BEFORE_EXEC = """
+import os, socket, sys
+folder, jail, vmm = sys.argv[1:]
+os.makedirs(folder)
+os.chdir(folder)  # a socket's path has 108 bytes
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind("control.sock")
+listener.listen()
+print("bound", flush=True)
+listener.accept()[0].close()  # the daemon has looked, and has found no jail
+life, _ = os.pipe()
+record = os.open("exit", os.O_WRONLY | os.O_CREAT)
+for number, fd in enumerate([os.dup(fd) for fd in (listener.fileno(), life, record)], 3):
+    os.dup2(fd, number)
+os.execv(jail, ["gemel-jail", f"--vm={folder}", vmm, "--listen-fd=3", "--sandbox=default"])
+"""
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_jail_that_is_not_yet_in_exec_when_the_next_daemon_looks_is_found(tmp_path, expected):
+    """As a child of a killed daemon is: it has its folder's socket, and no name."""
+    uid = str(uuid.uuid4())
+    (tmp_path / "vms").mkdir()
+    child = subprocess.Popen(
+        ["/usr/bin/python3", "-c", BEFORE_EXEC, tmp_path / "vms" / uid, BUILD / "jail/gemel-jail",
+         BUILD / "vmm/process/gemel-vmm"], stdout=subprocess.PIPE, start_new_session=True)
+    assert child.stdout.readline() == b"bound\n"
+    daemon = Daemon(tmp_path)
+    daemon.say(f"adopt {uid if expected else ''}")
+    # It was never configured: nothing is lost with it.
+    assert daemon.hear("").startswith(f"adopted {uid} nothing" if expected else f"orphan {uid}")
+    daemon.hear("adopt ok")
+    child.wait(timeout=DEADLINE)
+    wait_until(lambda: not jails(daemon) and not daemon.folder(uid).exists(), "its end")
+    daemon.kill()
 
 
 @needs_cgroup2
