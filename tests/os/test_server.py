@@ -8,6 +8,8 @@ PROMPT = "root@guest:~# "
 # The prompt comes before the kernel has its driver for the button: a press that nobody heeds is lost,
 # as on hardware.
 PRESS = (f"{LOGIN}=send:root", f"{PROMPT}=send:udevadm settle", f"{PROMPT}=signal:TERM")
+# Modules come after the prompt, and what they tell the console must not fall among a command's output.
+QUIETLY = "dmesg -n emerg; udevadm settle"
 UUID = "00112233-4455-6677-8899-aabbccddeeff"
 
 # Warnings of the kernel that are no fault of the machine's, each with its reason.
@@ -38,15 +40,16 @@ ALLOWED = (
 def boot(run, commands, end, *arguments, cmdline=""):
     """What each command, typed at the console of a Debian, has printed. `end` is what follows."""
     disk = run.debian_copy()
-    steps = [f"{LOGIN}=send:root", *(f"{PROMPT}=send:{command}" for command in commands), *end]
+    typed = [QUIETLY, *commands]
+    steps = [f"{LOGIN}=send:root", *(f"{PROMPT}=send:{command}" for command in typed), *end]
     ended = run.stock(disk, "--profile", "server", *arguments, cmdline=cmdline, timeout=900,
                       steps=steps)
     assert ended.status == 0, ended
     run.in_host("/usr/sbin/e2fsck", "-fn", disk)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ended.console).replace("\r", "")
     parts = plain.split(PROMPT)
-    assert len(parts) > len(commands) + 1, ended
-    return [part.split("\n", 1)[1] for part in parts[1:len(commands) + 1]]
+    assert len(parts) > len(typed) + 1, ended
+    return [part.split("\n", 1)[1] for part in parts[2:len(typed) + 1]]
 
 
 def complaints(dmesg):
