@@ -2,17 +2,22 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GEMEL_BUILD") or ROOT / "build/release")
-JAIL = BUILD / "jail/gemel-jail"
-PROBE = BUILD / "tests/integration/jail_probe"
+# Copies: other users must be able to run them, and the tree may lie where they cannot go, in /root.
+PLACE = tempfile.TemporaryDirectory(prefix="gemel-jail-")  # pylint: disable=consider-using-with
+os.chmod(PLACE.name, 0o755)
+JAIL = pathlib.Path(PLACE.name, "gemel-jail")
+PROBE = pathlib.Path(PLACE.name, "jail_probe")
 DEADLINE = 30
 NOBODY = 65534
 ROOT_USER = os.geteuid() == 0
@@ -24,6 +29,12 @@ REFUSED = {
     "create": "EROFS", "mount": "EPERM", "umount": "EPERM", "chroot": "EPERM",
     "sethostname": "EPERM", "ptrace-keeper": "EPERM", "read-keeper": "EPERM",
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def copies():
+    shutil.copy(BUILD / "jail/gemel-jail", JAIL)
+    shutil.copy(BUILD / "tests/integration/jail_probe", PROBE)
 
 
 class Jail:
