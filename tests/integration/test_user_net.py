@@ -249,7 +249,7 @@ def test_questions_go_to_the_hosts_name_server(network, tmp_path):
         except OSError as error:
             pytest.skip(f"port 53: {error}")
         wrapper = tmp_path / "wrapper"
-        wrapper.write_text(f"#!/bin/sh\nmount --make-rprivate /\n"
+        wrapper.write_text(f"#!/bin/sh -e\nmount --make-rprivate /\n"
                            f"mount --bind {resolver} /etc/resolv.conf\nexec {SLIRP} \"$@\"\n",
                            encoding="ascii")
         wrapper.chmod(0o755)
