@@ -38,14 +38,15 @@ grpc::ServerUnaryReactor* AccessService::WhoAmI(grpc::CallbackServerContext* con
                                                 v1::WhoAmIResponse* response) {
   const auto caller = services_->gate->Recognise(*context, "Access/WhoAmI", Permission::kRead, "");
   if (!caller)
-    return Answer<v1::WhoAmIResponse>(context, std::unexpected(caller.error()), response);
+    return Answer<v1::WhoAmIResponse>(services_, context, std::unexpected(caller.error()),
+                                      response);
   v1::WhoAmIResponse who;
   who.set_caller(Printable(caller->name));
   who.set_address(Printable(caller->address));
   for (const std::string& member : caller->also) who.add_members(Printable(member));
   for (const access::Binding& binding : policy_->Get().policy->bindings)
     if (access::Answers(*caller, binding.member)) *who.add_bindings() = ToProto(binding);
-  return Answer<v1::WhoAmIResponse>(context, who, response);
+  return Answer<v1::WhoAmIResponse>(services_, context, who, response);
 }
 
 grpc::ServerUnaryReactor* AccessService::Check(grpc::CallbackServerContext* context,
@@ -54,16 +55,18 @@ grpc::ServerUnaryReactor* AccessService::Check(grpc::CallbackServerContext* cont
   const auto caller =
       services_->gate->Recognise(*context, "Access/Check", Permission::kRead, request->resource());
   if (!caller)
-    return Answer<v1::CheckAccessResponse>(context, std::unexpected(caller.error()), response);
+    return Answer<v1::CheckAccessResponse>(services_, context, std::unexpected(caller.error()),
+                                           response);
   const auto permission = PermissionOf(request->permission());
   if (!permission)
-    return Answer<v1::CheckAccessResponse>(context, std::unexpected(permission.error()), response);
+    return Answer<v1::CheckAccessResponse>(services_, context, std::unexpected(permission.error()),
+                                           response);
   const Status allowed =
       services_->gate->doorman().May(*caller, *permission, Printable(request->resource()));
   v1::CheckAccessResponse answer;
   answer.set_allowed(allowed.has_value());
   if (!allowed) answer.set_message(Printable(allowed.error().message));
-  return Answer<v1::CheckAccessResponse>(context, answer, response);
+  return Answer<v1::CheckAccessResponse>(services_, context, answer, response);
 }
 
 ApiResult<v1::Binding> AccessService::Create(const v1::CreateBindingRequest& request) {
@@ -92,13 +95,14 @@ grpc::ServerUnaryReactor* AccessService::CreateBinding(grpc::CallbackServerConte
   const std::string& resource = request->binding().resource();
   const auto caller = services_->gate->Admit(*context, kMethod, Permission::kGrant,
                                              resource.empty() ? "*" : resource);
-  if (!caller) return Answer<v1::Binding>(context, std::unexpected(caller.error()), response);
+  if (!caller)
+    return Answer<v1::Binding>(services_, context, std::unexpected(caller.error()), response);
   const auto made = Create(*request);
   const std::string what = fmt::format("{} {} {}", v1::Role_Name(request->binding().role()),
                                        request->binding().member(), resource);
   services_->gate->Record(*caller, kMethod, what, request->request_id(),
                           made ? nullptr : &made.error());
-  return Answer(context, made, response);
+  return AnswerRecorded(services_, context, made, response);
 }
 
 ApiResult<v1::Binding> AccessService::Find(const access::Caller& caller,
@@ -119,8 +123,9 @@ grpc::ServerUnaryReactor* AccessService::GetBinding(grpc::CallbackServerContext*
                                                     v1::Binding* response) {
   const auto caller = services_->gate->Recognise(*context, "Access/GetBinding", Permission::kGrant,
                                                  request->name());
-  if (!caller) return Answer<v1::Binding>(context, std::unexpected(caller.error()), response);
-  return Answer(context, Find(*caller, request->name()), response);
+  if (!caller)
+    return Answer<v1::Binding>(services_, context, std::unexpected(caller.error()), response);
+  return Answer(services_, context, Find(*caller, request->name()), response);
 }
 
 grpc::ServerUnaryReactor* AccessService::ListBindings(grpc::CallbackServerContext* context,
@@ -130,12 +135,14 @@ grpc::ServerUnaryReactor* AccessService::ListBindings(grpc::CallbackServerContex
   using Response = v1::ListBindingsResponse;
   const auto caller =
       services_->gate->Recognise(*context, "Access/ListBindings", Permission::kGrant, "");
-  if (!caller) return Answer<Response>(context, std::unexpected(caller.error()), response);
+  if (!caller)
+    return Answer<Response>(services_, context, std::unexpected(caller.error()), response);
   const std::string query = "bindings " + request->filter();
   const auto page = ParsePage(request->page_size(), request->page_token(), query);
-  if (!page) return Answer<Response>(context, std::unexpected(page.error()), response);
+  if (!page) return Answer<Response>(services_, context, std::unexpected(page.error()), response);
   const auto filter = Filter::Parse(request->filter(), v1::Binding::descriptor(), kPaths);
-  if (!filter) return Answer<Response>(context, std::unexpected(filter.error()), response);
+  if (!filter)
+    return Answer<Response>(services_, context, std::unexpected(filter.error()), response);
   std::map<std::string, v1::Binding> found;  // by name, as pages go
   for (const access::Binding& binding : policy_->Get().policy->bindings) {
     v1::Binding shown = ToProto(binding);
@@ -151,7 +158,7 @@ grpc::ServerUnaryReactor* AccessService::ListBindings(grpc::CallbackServerContex
     }
     *answer.add_bindings() = std::move(binding);
   }
-  return Answer<Response>(context, answer, response);
+  return Answer<Response>(services_, context, answer, response);
 }
 
 ApiResult<v1::DeleteBindingResponse> AccessService::Delete(
@@ -180,7 +187,8 @@ grpc::ServerUnaryReactor* AccessService::DeleteBinding(grpc::CallbackServerConte
   const auto caller =
       services_->gate->Recognise(*context, kMethod, Permission::kGrant, request->name());
   if (!caller)
-    return Answer<v1::DeleteBindingResponse>(context, std::unexpected(caller.error()), response);
+    return Answer<v1::DeleteBindingResponse>(services_, context, std::unexpected(caller.error()),
+                                             response);
   const auto binding = Find(*caller, request->name());
   const std::string what = binding ? fmt::format("{} {} {}", v1::Role_Name(binding->role()),
                                                  binding->member(), binding->resource())
@@ -188,7 +196,7 @@ grpc::ServerUnaryReactor* AccessService::DeleteBinding(grpc::CallbackServerConte
   const auto done = Delete(*caller, *request);
   services_->gate->Record(*caller, kMethod, what, request->request_id(),
                           done ? nullptr : &done.error());
-  return Answer(context, done, response);
+  return AnswerRecorded(services_, context, done, response);
 }
 
 v1::Quota AccessService::DescribeQuota(const std::string& project) const {
@@ -201,12 +209,11 @@ v1::Quota AccessService::DescribeQuota(const std::string& project) const {
   v1::QuotaAmounts& used = *quota.mutable_usage();
   services_->published->vms.Visit(
       project + "/vms/", "", [&used](const std::string&, const auto& vm) {
-        const auto state = vm->status().state();
         used.set_vms(used.vms() + 1);
+        if (vm->desired_state() == v1::DESIRED_STATE_STOPPED) return true;
+        used.set_running_vms(used.running_vms() + 1);
         used.set_cpus(used.cpus() + vm->spec().cpu().count());
         used.set_memory_bytes(used.memory_bytes() + vm->spec().memory().size_bytes());
-        if (state != v1::VIRTUAL_MACHINE_STATE_STOPPED && state != v1::VIRTUAL_MACHINE_STATE_FAILED)
-          used.set_running_vms(used.running_vms() + 1);
         return true;
       });
   services_->published->disks.Visit(project + "/disks/", "",
@@ -221,11 +228,13 @@ grpc::ServerUnaryReactor* AccessService::GetQuota(grpc::CallbackServerContext* c
                                                   const v1::GetQuotaRequest* request,
                                                   v1::Quota* response) {
   const auto project = QuotaProject(request->name());
-  if (!project) return Answer<v1::Quota>(context, std::unexpected(project.error()), response);
+  if (!project)
+    return Answer<v1::Quota>(services_, context, std::unexpected(project.error()), response);
   const auto caller =
       services_->gate->Admit(*context, "Access/GetQuota", Permission::kRead, *project);
-  if (!caller) return Answer<v1::Quota>(context, std::unexpected(caller.error()), response);
-  return Answer<v1::Quota>(context, DescribeQuota(*project), response);
+  if (!caller)
+    return Answer<v1::Quota>(services_, context, std::unexpected(caller.error()), response);
+  return Answer<v1::Quota>(services_, context, DescribeQuota(*project), response);
 }
 
 ApiResult<v1::Quota> AccessService::Update(const v1::UpdateQuotaRequest& request) {
@@ -252,11 +261,12 @@ grpc::ServerUnaryReactor* AccessService::UpdateQuota(grpc::CallbackServerContext
                                                      v1::Quota* response) {
   constexpr std::string_view kMethod = "Access/UpdateQuota";
   const auto caller = services_->gate->Admit(*context, kMethod, Permission::kGrant, "*");
-  if (!caller) return Answer<v1::Quota>(context, std::unexpected(caller.error()), response);
+  if (!caller)
+    return Answer<v1::Quota>(services_, context, std::unexpected(caller.error()), response);
   const auto done = Update(*request);
   services_->gate->Record(*caller, kMethod, request->quota().name(), request->request_id(),
                           done ? nullptr : &done.error());
-  return Answer(context, done, response);
+  return AnswerRecorded(services_, context, done, response);
 }
 
 }  // namespace gemel::daemon

@@ -2,8 +2,10 @@
 #pragma once
 #include <grpcpp/support/status.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "grpc/access/doorman.h"
 #include "grpc/api_error.h"
@@ -23,7 +25,8 @@ class CallGate {
   // It outlives this.
   explicit CallGate(const access::Doorman* doorman) : doorman_(doorman) {}
 
-  // kUnauthenticated, kPermissionDenied; a denial is in the audit log by then.
+  // kUnauthenticated, kPermissionDenied; a denial is in the audit log by then, and is told with
+  // WhenRecorded.
   ApiResult<access::Caller> Admit(const grpc::ServerContextBase& context, std::string_view method,
                                   access::Permission permission, std::string_view resource) const;
   // For what is judged piece by piece with doorman().May, and for who asks about themselves.
@@ -41,6 +44,8 @@ class CallGate {
   // The record of a mutating call, before it is answered.
   void Record(const access::Caller& caller, std::string_view method, std::string_view resource,
               std::string_view request_id, const ApiError* error) const;
+  // Calls `done` when all records are on the disk: now, or on another thread.
+  void WhenRecorded(std::function<void()> done) const { doorman_->WhenRecorded(std::move(done)); }
 
  private:
   const access::Doorman* const doorman_;

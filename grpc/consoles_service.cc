@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/load_le.h"
+#include "grpc/access/server_tls.h"
 
 namespace gemel::daemon {
 namespace {
@@ -18,6 +19,7 @@ constexpr std::size_t kChunk = 32 << 10;
 constexpr std::size_t kMaxInput = 64 << 10;
 constexpr std::int64_t kQuietMs = 300;  // after this, nothing older is to come
 constexpr std::size_t kOffsetBytes = 8;
+constexpr std::int64_t kRightsMs = 1000;  // how long a session without traffic outlives its rights
 
 using Reactor = grpc::ServerBidiReactor<v1::AttachConsoleRequest, v1::AttachConsoleResponse>;
 
@@ -40,6 +42,12 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
 
  private:
   void Open(const v1::OpenConsole& open);
+  void TakeWriter(bool take_over);
+  bool StillAllowed();
+  void WatchRights();
+  void Recorded();
+  Reactor* LetGo();
+  void Deny(const ApiError& error);
   bool Connect(std::uint64_t from);
   void BecomeWriter(bool take_over);
   void TellWriter(const std::string& who, bool self);
@@ -58,6 +66,7 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
   Reactor* reactor_;                      // null: finished
   grpc::CallbackServerContext* context_;  // as long as the reactor
   access::Caller caller_;
+  access::PeerFacts facts_;
   std::string name_;
   VmUid uid_;
   UniqueFd hub_;
@@ -67,11 +76,13 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
   bool follow_ = false;
   bool writing_ = false;  // a message is on its way to the client
   bool ending_ = false;   // when the outbox is empty
+  int records_ = 0;       // of this session that are not on the disk: nothing is sent before
   std::string offset_bytes_;
   std::uint64_t next_offset_ = 0;
   std::string input_;  // that the hub has not taken yet
   std::deque<v1::AttachConsoleResponse> outbox_;
   Timers::Id quiet_ = 0;
+  Timers::Id rights_ = 0;
 };
 
 std::shared_ptr<ConsoleSession> ConsoleWriters::Of(const std::string& uid) const {
@@ -96,14 +107,17 @@ void ConsoleSession::OnRequest(bool ok) {
     return End(ToGrpc(InvalidField("open", opened_ ? "only first" : "missing: it comes first")));
   if (request.has_open()) Open(request.open());
   if (request.message_case() == v1::AttachConsoleRequest::kInput) Input(request.input());
-  if (request.has_take_writer()) BecomeWriter(request.take_writer().take_over());
+  if (request.has_take_writer()) TakeWriter(request.take_writer().take_over());
   if (reactor_ != nullptr && input_.empty()) reactor_->StartRead(&request);
 }
 
 void ConsoleSession::Open(const v1::OpenConsole& open) {
-  auto caller = services_->gate->Admit(*context_, "Consoles/Attach", access::Permission::kConsole,
-                                       open.name());
-  if (!caller) return End(ToGrpc(caller.error()));
+  using access::Permission;
+  facts_ = access::FactsOf(*context_);
+  auto caller =
+      services_->gate->Admit(*context_, "Consoles/Attach",
+                             open.write() ? Permission::kConsole : Permission::kRead, open.name());
+  if (!caller) return Deny(caller.error());
   caller_ = std::move(*caller);
   name_ = open.name();
   auto uid = services_->manager->UidOf(name_);
@@ -111,13 +125,67 @@ void ConsoleSession::Open(const v1::OpenConsole& open) {
   uid_ = *uid;
   follow_ = open.follow();
   opened_ = true;
+  services_->gate->Record(caller_, "Consoles/Attach", name_, "", nullptr);
+  Recorded();
   if (open.write()) {
     BecomeWriter(open.take_over());
     if (reactor_ == nullptr) return;
   }
   if (!Connect(open.has_offset() ? open.offset() : 0) && reactor_ != nullptr)
-    End(ToGrpc(WrongState(name_, name_ + " does not run")));
-  services_->gate->Record(caller_, "Consoles/Attach", name_, "", nullptr);
+    return End(ToGrpc(WrongState(name_, name_ + " does not run")));
+  WatchRights();
+}
+
+void ConsoleSession::TakeWriter(bool take_over) {
+  auto caller =
+      services_->gate->Admit(*context_, "Consoles/Write", access::Permission::kConsole, name_);
+  if (!caller) return Deny(caller.error());
+  BecomeWriter(take_over);
+}
+
+// Ends the session if its caller may not even read any more; if writing alone is gone, it reads on.
+bool ConsoleSession::StillAllowed() {
+  using access::Permission;
+  if (reactor_ == nullptr) return false;
+  const access::Doorman& doorman = services_->gate->doorman();
+  const Status reads =
+      doorman.StillAdmitted(facts_, DescribeCall("Consoles/Attach", Permission::kRead, name_));
+  if (!reads) {
+    const ApiError error = FromError(reads.error(), access::CodeName(reads.error().code));
+    services_->gate->Record(caller_, "Consoles/Attach", name_, "", &error);
+    Deny(error);
+    return false;
+  }
+  if (writers_->Of(uid_).get() != this) return true;
+  const Status writes =
+      doorman.StillAdmitted(facts_, DescribeCall("Consoles/Write", Permission::kConsole, name_));
+  if (writes) return true;
+  const ApiError error = FromError(writes.error(), access::CodeName(writes.error().code));
+  services_->gate->Record(caller_, "Consoles/Write", name_, "", &error);
+  writers_->Drop(uid_, this);
+  input_.clear();
+  TellWriter("", false);
+  return true;
+}
+
+// One that nobody writes to is cut, too.
+void ConsoleSession::WatchRights() {
+  if (reactor_ == nullptr) return;
+  rights_ = services_->timers->After(kRightsMs, [self = shared_from_this()] {
+    self->rights_ = 0;
+    if (self->StillAllowed()) self->WatchRights();
+  });
+}
+
+// Nothing is answered before the record is on the disk.
+void ConsoleSession::Recorded() {
+  ++records_;
+  services_->gate->WhenRecorded([self = shared_from_this(), loop = services_->loop] {
+    loop->Post([self] {
+      --self->records_;
+      self->Pump();
+    });
+  });
 }
 
 bool ConsoleSession::Connect(std::uint64_t from) {
@@ -148,6 +216,7 @@ void ConsoleSession::BecomeWriter(bool take_over) {
   }
   writers_->Set(uid_, shared_from_this());
   services_->gate->Record(caller_, "Consoles/Write", name_, "", nullptr);
+  Recorded();
   if (!offset_bytes_.empty()) TellWriter(caller_.name, true);
 }
 
@@ -162,6 +231,7 @@ void ConsoleSession::Input(const std::string& bytes) {
   if (bytes.size() > kMaxInput)
     return End(ToGrpc(
         InvalidField("input", fmt::format("{} bytes are more than {}", bytes.size(), kMaxInput))));
+  if (!StillAllowed()) return;
   if (writers_->Of(uid_).get() != this)
     return End(ToGrpc(WrongState(name_, "this session is not the writer", "NOT_WRITER")));
   input_ += bytes;
@@ -183,6 +253,7 @@ void ConsoleSession::OnReady(std::uint32_t events) {
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
   if (!writing_) {
+    if (!StillAllowed()) return;
     TakeOutput();
   } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
     // It would be told again and again until the client has taken what is on its way.
@@ -260,7 +331,7 @@ void ConsoleSession::Send(v1::AttachConsoleResponse next) {
 }
 
 void ConsoleSession::Pump() {
-  if (reactor_ == nullptr || writing_) return;
+  if (reactor_ == nullptr || writing_ || records_ > 0) return;
   if (outbox_.empty()) {
     if (ending_) return End(grpc::Status::OK);
     return Watch();
@@ -277,15 +348,24 @@ void ConsoleSession::OnWritten(bool ok) {
   Pump();
 }
 
-void ConsoleSession::End(const grpc::Status& status) {
-  if (reactor_ == nullptr) return;
+Reactor* ConsoleSession::LetGo() {
   services_->timers->Cancel(quiet_);
+  services_->timers->Cancel(rights_);
   if (hub_) {
     services_->loop->Unwatch(hub_.get());
     hub_.Reset();
   }
   writers_->Drop(uid_, this);
-  std::exchange(reactor_, nullptr)->Finish(status);
+  return std::exchange(reactor_, nullptr);
+}
+
+void ConsoleSession::End(const grpc::Status& status) {
+  if (reactor_ != nullptr) LetGo()->Finish(status);
+}
+
+void ConsoleSession::Deny(const ApiError& error) {
+  services_->gate->WhenRecorded(
+      [reactor = LetGo(), status = ToGrpc(error)] { reactor->Finish(status); });
 }
 
 namespace {

@@ -50,7 +50,7 @@ DisksService::Reactor* DisksService::Get(Context* context, const v1::GetDiskRequ
     if (found == nullptr) return std::unexpected(ResourceNotFound("disk", request->name()));
     return Shown(*found);
   };
-  return Answer<v1::Disk>(context, answer(), response);
+  return Answer<v1::Disk>(services_, context, answer(), response);
 }
 
 DisksService::Reactor* DisksService::List(Context* context, const v1::ListDisksRequest* request,
@@ -71,7 +71,7 @@ DisksService::Reactor* DisksService::List(Context* context, const v1::ListDisksR
       *list.add_disks() = Shown(*disk);
     return list;
   };
-  return Answer<v1::ListDisksResponse>(context, answer(), response);
+  return Answer<v1::ListDisksResponse>(services_, context, answer(), response);
 }
 
 DisksService::Reactor* DisksService::ListPools(Context* context,
@@ -103,7 +103,7 @@ DisksService::Reactor* DisksService::ListPools(Context* context,
     }
     return list;
   };
-  return Answer<v1::ListPoolsResponse>(context, answer(), response);
+  return Answer<v1::ListPoolsResponse>(services_, context, answer(), response);
 }
 
 }  // namespace gemel::daemon

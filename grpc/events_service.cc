@@ -159,7 +159,9 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::Event> {
 // A stream that ends before it began.
 class RefusedWatch final : public grpc::ServerWriteReactor<v1::Event> {
  public:
-  explicit RefusedWatch(const ApiError& error) { Finish(ToGrpc(error)); }
+  RefusedWatch(const CallGate* gate, const ApiError& error) {
+    gate->WhenRecorded([this, status = ToGrpc(error)] { Finish(status); });
+  }
   void OnDone() override { delete this; }
 };
 
@@ -169,15 +171,15 @@ grpc::ServerWriteReactor<v1::Event>* EventsService::Watch(grpc::CallbackServerCo
                                                           const v1::WatchRequest* request) {
   const EventLog& log = *services_->published->events;
   auto prefix = PrefixOf(request->parent());
-  if (!prefix) return new RefusedWatch(prefix.error());
+  if (!prefix) return new RefusedWatch(services_->gate, prefix.error());
   auto filter = Filter::Parse(request->filter(), v1::Event::descriptor(), FilterPaths());
-  if (!filter) return new RefusedWatch(filter.error());
+  if (!filter) return new RefusedWatch(services_->gate, filter.error());
   auto caller = services_->gate->AdmitList(*context, "Events/Watch", ListScope(request->parent()));
-  if (!caller) return new RefusedWatch(caller.error());
+  if (!caller) return new RefusedWatch(services_->gate, caller.error());
   std::uint64_t after = log.last();
   if (!request->resume_token().empty()) {
     auto sequence = log.ParseToken(request->resume_token());
-    if (!sequence) return new RefusedWatch(sequence.error());
+    if (!sequence) return new RefusedWatch(services_->gate, sequence.error());
     after = *sequence;
   }
   auto* watch = new WatchReactor(
@@ -217,7 +219,7 @@ grpc::ServerUnaryReactor* EventsService::List(grpc::CallbackServerContext* conte
     }
     return list;
   };
-  return Answer<v1::ListEventsResponse>(context, answer(), response);
+  return Answer<v1::ListEventsResponse>(services_, context, answer(), response);
 }
 
 }  // namespace gemel::daemon

@@ -78,10 +78,11 @@ grpc::ServerUnaryReactor* NodesService::Get(grpc::CallbackServerContext* context
                                             const v1::GetNodeRequest* request, v1::Node* response) {
   const std::string name = "nodes/" + facts_.node;
   auto caller = services_->gate->Admit(*context, "Nodes/Get", access::Permission::kRead, name);
-  if (!caller) return Answer<v1::Node>(context, std::unexpected(caller.error()), response);
+  if (!caller)
+    return Answer<v1::Node>(services_, context, std::unexpected(caller.error()), response);
   if (request->name() != "nodes/-" && request->name() != name)
-    return Answer<v1::Node>(context, std::unexpected(ResourceNotFound("node", request->name())),
-                            response);
+    return Answer<v1::Node>(services_, context,
+                            std::unexpected(ResourceNotFound("node", request->name())), response);
   auto* reactor = context->DefaultReactor();
   services_->loop->Post([this, reactor, response] {
     *response = Describe(services_->manager->store_error());
@@ -97,12 +98,16 @@ grpc::ServerUnaryReactor* NodesService::List(grpc::CallbackServerContext* contex
   auto caller = services_->gate->Admit(*context, "Nodes/List", access::Permission::kRead,
                                        "nodes/" + facts_.node);
   if (!caller)
-    return Answer<v1::ListNodesResponse>(context, std::unexpected(caller.error()), response);
+    return Answer<v1::ListNodesResponse>(services_, context, std::unexpected(caller.error()),
+                                         response);
   auto page = ParsePage(request->page_size(), request->page_token(), "nodes");
-  if (!page) return Answer<v1::ListNodesResponse>(context, std::unexpected(page.error()), response);
+  if (!page)
+    return Answer<v1::ListNodesResponse>(services_, context, std::unexpected(page.error()),
+                                         response);
   auto filter = Filter::Parse(request->filter(), v1::Node::descriptor(), kPaths);
   if (!filter)
-    return Answer<v1::ListNodesResponse>(context, std::unexpected(filter.error()), response);
+    return Answer<v1::ListNodesResponse>(services_, context, std::unexpected(filter.error()),
+                                         response);
   auto* reactor = context->DefaultReactor();
   services_->loop->Post(
       [this, reactor, response, shared = std::make_shared<Filter>(std::move(*filter))] {

@@ -87,7 +87,8 @@ OperationsService::Reactor* OperationsService::Get(Context* context,
                                                    v1::Operation* response) {
   access::Caller caller;
   return Answer<v1::Operation>(
-      context, Find(context, "Get", access::Permission::kRead, request->name(), &caller), response);
+      services_, context, Find(context, "Get", access::Permission::kRead, request->name(), &caller),
+      response);
 }
 
 OperationsService::Reactor* OperationsService::List(Context* context,
@@ -110,7 +111,7 @@ OperationsService::Reactor* OperationsService::List(Context* context,
       *list.add_operations() = *operation;
     return list;
   };
-  return Answer<v1::ListOperationsResponse>(context, answer(), response);
+  return Answer<v1::ListOperationsResponse>(services_, context, answer(), response);
 }
 
 OperationsService::Reactor* OperationsService::Cancel(Context* context,
@@ -118,7 +119,7 @@ OperationsService::Reactor* OperationsService::Cancel(Context* context,
                                                       v1::Operation* response) {
   access::Caller caller;
   auto found = Find(context, "Cancel", access::Permission::kOperate, request->name(), &caller);
-  if (!found) return Answer<v1::Operation>(context, found, response);
+  if (!found) return Answer<v1::Operation>(services_, context, found, response);
   auto* reactor = context->DefaultReactor();
   services_->loop->Post([this, reactor, response, caller, name = request->name()] {
     CallInfo call;
@@ -129,8 +130,7 @@ OperationsService::Reactor* OperationsService::Cancel(Context* context,
         [this, reactor, response, caller, name](const ApiResult<v1::Operation>& result) {
           services_->gate->Record(caller, "Operations/Cancel", name, "",
                                   result ? nullptr : &result.error());
-          if (result) *response = *result;
-          reactor->Finish(result ? grpc::Status::OK : ToGrpc(result.error()));
+          FinishRecorded(services_, reactor, result, response);
         });
   });
   return reactor;
@@ -141,13 +141,13 @@ OperationsService::Reactor* OperationsService::Wait(Context* context,
                                                     v1::Operation* response) {
   access::Caller caller;
   auto found = Find(context, "Wait", access::Permission::kRead, request->name(), &caller);
-  if (!found || found->done()) return Answer<v1::Operation>(context, found, response);
+  if (!found || found->done()) return Answer<v1::Operation>(services_, context, found, response);
   std::int64_t timeout = kMaxWaitMs;
   if (request->has_timeout()) {
     const auto& asked = request->timeout();
     if (asked.seconds() < 0 || asked.nanos() < 0)
       return Answer<v1::Operation>(
-          context,
+          services_, context,
           std::unexpected(
               InvalidField("timeout", fmt::format("{} s is negative", asked.seconds()))),
           response);

@@ -60,9 +60,38 @@ std::string FingerprintOf(std::string_view method, const Request& request) {
                      Fnv1a(bytes, 0x9e3779b97f4a7c15ull));
 }
 
+// Answers when the record of the call is on the disk.
 template <class Result>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+void FinishRecorded(const ServiceContext* services, grpc::ServerUnaryReactor* reactor,
+                    const ApiResult<Result>& result, Result* response) {
+  if (result) *response = *result;
+  services->gate->WhenRecorded(
+      [reactor, status = result ? grpc::Status::OK : ToGrpc(result.error())] {
+        reactor->Finish(status);
+      });
+}
+
+template <class Result>
+grpc::ServerUnaryReactor* AnswerRecorded(const ServiceContext* services,
+                                         grpc::CallbackServerContext* context,
+                                         const ApiResult<Result>& result, Result* response) {
+  auto* reactor = context->DefaultReactor();
+  FinishRecorded(services, reactor, result, response);
+  return reactor;
+}
+
+inline bool IsDenial(const ApiError& error) {
+  return error.code() == static_cast<int>(Code::kPermissionDenied) ||
+         error.code() == static_cast<int>(Code::kUnauthenticated);
+}
+
+// For calls that change nothing: they have a record if they are denied.
+template <class Result>
+grpc::ServerUnaryReactor* Answer(const ServiceContext* services,
+                                 grpc::CallbackServerContext* context,
                                  const ApiResult<Result>& result, Result* response) {
+  if (!result && IsDenial(result.error()))
+    return AnswerRecorded(services, context, result, response);
   auto* reactor = context->DefaultReactor();
   if (result) *response = *result;
   reactor->Finish(result ? grpc::Status::OK : ToGrpc(result.error()));
@@ -78,14 +107,18 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext* services, grpc::CallbackServerC
                                  void (VmManager::*method)(CallInfo, Request, VmManager::Reply)) {
   const std::string full = fmt::format("{}/{}", service, verb);
   auto caller = services->gate->Admit(*context, full, permission, resource);
-  if (!caller) return Answer<v1::Operation>(context, std::unexpected(caller.error()), response);
-  if (auto good = CheckRequestId(request.request_id()); !good)
-    return Answer<v1::Operation>(context, std::unexpected(good.error()), response);
+  const auto refuse = [&](const ApiError& error) {
+    return AnswerRecorded<v1::Operation>(services, context, std::unexpected(error), response);
+  };
+  if (!caller) return refuse(caller.error());
+  const auto record_refused = [&](const ApiError& error) {
+    services->gate->Record(*caller, full, resource, request.request_id(), &error);
+    return refuse(error);
+  };
+  if (auto good = CheckRequestId(request.request_id()); !good) return record_refused(good.error());
   if (services->posted.load() > kMaxPostedCalls)
-    return Answer<v1::Operation>(context,
-                                 std::unexpected(MakeApiError(Code::kUnavailable, "OVERLOADED",
-                                                              "too many calls wait; try again")),
-                                 response);
+    return record_refused(
+        MakeApiError(Code::kUnavailable, "OVERLOADED", "too many calls wait; try again"));
   CallInfo call{caller->name, std::string(verb), request.request_id(), FingerprintOf(full, request),
                 request.validate_only()};
   auto* reactor = context->DefaultReactor();
@@ -95,8 +128,7 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext* services, grpc::CallbackServerC
     (services->manager->*method)(call, copy, [=](const ApiResult<v1::Operation>& result) {
       services->gate->Record(caller, full, resource, call.request_id,
                              result ? nullptr : &result.error());
-      if (result) *response = *result;
-      reactor->Finish(result ? grpc::Status::OK : ToGrpc(result.error()));
+      FinishRecorded(services, reactor, result, response);
     });
   });
   return reactor;

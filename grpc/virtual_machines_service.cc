@@ -76,7 +76,7 @@ VirtualMachinesService::Reactor* VirtualMachinesService::Get(
     if (found == nullptr) return std::unexpected(ResourceNotFound("vm", request->name()));
     return *found;
   };
-  return Answer<v1::VirtualMachine>(context, answer(), response);
+  return Answer<v1::VirtualMachine>(services_, context, answer(), response);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::List(
@@ -97,7 +97,7 @@ VirtualMachinesService::Reactor* VirtualMachinesService::List(
       *list.add_virtual_machines() = *vm;
     return list;
   };
-  return Answer<v1::ListVirtualMachinesResponse>(context, answer(), response);
+  return Answer<v1::ListVirtualMachinesResponse>(services_, context, answer(), response);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Update(
@@ -154,7 +154,8 @@ VirtualMachinesService::Reactor* VirtualMachinesService::Inspect(
   auto caller = services_->gate->Admit(*context, "VirtualMachines/Inspect", Permission::kRead,
                                        request->name());
   if (!caller)
-    return Answer<v1::VirtualMachineInspection>(context, std::unexpected(caller.error()), response);
+    return Answer<v1::VirtualMachineInspection>(services_, context, std::unexpected(caller.error()),
+                                                response);
   auto* reactor = context->DefaultReactor();
   services_->loop->Post([this, reactor, response, name = request->name()] {
     const auto uid = services_->manager->UidOf(name);

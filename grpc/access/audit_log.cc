@@ -18,8 +18,12 @@
 namespace gemel::access {
 namespace {
 
+// The name of a new file is on the disk as well when this returns.
 Result<UniqueFd> OpenForAppend(const std::string& path) {
-  return OpenFile(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600);
+  ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600));
+  const auto folder = OpenFile(path.substr(0, path.rfind('/') + 1), O_RDONLY | O_DIRECTORY);
+  if (folder) static_cast<void>(fsync(folder->get()));
+  return file;
 }
 
 std::string TimeText(std::int64_t realtime_ns) {
@@ -70,8 +74,11 @@ std::string FormatAuditLine(const AuditRecord& record, std::int64_t realtime_ns)
       quoted(record.message), quoted(record.request_id));
 }
 
-Result<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& path, const Clock* clock) {
-  std::unique_ptr<AuditLog> log(new AuditLog(path, clock));
+int AuditLog::DataSync(int fd) { return fdatasync(fd); }
+
+Result<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& path, const Clock* clock,
+                                                 Sync sync) {
+  std::unique_ptr<AuditLog> log(new AuditLog(path, clock, sync));
   auto file = OpenForAppend(path);
   if (!file) return WithContext(std::move(file).error(), "audit log");
   {
@@ -97,7 +104,7 @@ Status AuditLog::ReopenIfMovedLocked() {
   const bool same = file_ && fstat(file_.get(), &ours) == 0 && stat(path_.c_str(), &named) == 0 &&
                     ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
   if (same) return {};
-  if (file_) fdatasync(file_.get());
+  if (file_) sync_(file_.get());
   torn_ = false;
   ASSIGN_OR_RETURN(file_, OpenForAppend(path_));
   return {};
@@ -117,23 +124,46 @@ Status AuditLog::Append(const AuditRecord& record) {
         line.substr(0, line.size() - 1));
     return WithContext(std::move(written).error(), "audit log");
   }
-  dirty_ = true;
+  ++appended_;
   wake_.notify_one();
   return {};
+}
+
+void AuditLog::WhenDurable(std::function<void()> done) {
+  {
+    const MutexLock lock(mutex_);
+    if (durable_ < appended_) {
+      waiting_.emplace_back(appended_, std::move(done));
+      return;
+    }
+  }
+  done();
+}
+
+void AuditLog::TellDurable() {
+  while (!waiting_.empty() && waiting_.front().first <= durable_) {
+    const std::function<void()> done = std::move(waiting_.front().second);
+    waiting_.pop_front();
+    mutex_.Unlock();
+    done();
+    mutex_.Lock();
+  }
 }
 
 void AuditLog::SyncLoop() noexcept {
   mutex_.Lock();
   while (true) {
-    while (!dirty_ && !stopping_) wake_.wait(mutex_);
-    if (!dirty_) break;
-    dirty_ = false;
+    while (durable_ == appended_ && !stopping_) wake_.wait(mutex_);
+    if (durable_ == appended_) break;
+    const std::uint64_t covered = appended_;
     // A copy: the file may be replaced while this one is synced.
     const UniqueFd file(fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
     mutex_.Unlock();
-    if (file && fdatasync(file.get()) != 0)
+    if (file && sync_(file.get()) != 0)
       LOG(kError, "access", "audit log: {}: fdatasync: {}", path_, strerror(errno));
     mutex_.Lock();
+    durable_ = covered;
+    TellDurable();
   }
   mutex_.Unlock();
 }

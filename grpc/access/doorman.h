@@ -5,7 +5,9 @@
 //   if (!caller) return Finish(caller.error());
 //   ... doorman.Record(*caller, call, outcome);
 #pragma once
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 #include "grpc/access/audit_log.h"
@@ -49,6 +51,9 @@ class Doorman {
   // How a mutating call ended.
   void Record(const Caller& caller, const Call& call, Code outcome,
               std::string_view message = "") const;
+  // Calls `done` when all that was recorded is on the disk (AuditLog::WhenDurable): only then is the
+  // caller told. A denial is told so, too.
+  void WhenRecorded(std::function<void()> done) const { audit_->WhenDurable(std::move(done)); }
 
  private:
   void RecordDenied(const PeerFacts& facts, const Caller* caller, const Call& call,

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <semaphore>
 #include <thread>
 #include <vector>
 
@@ -80,6 +82,55 @@ TEST_F(AuditLogTest, ManyThreads_WriteWholeLines) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Lines(), 400U);
+}
+
+// A disk that takes as long as the test wants.
+std::counting_semaphore<> begun(0);
+std::counting_semaphore<> go(0);
+std::atomic<int> syncs = 0;
+int HeldSync(int) {
+  begun.release();
+  go.acquire();
+  ++syncs;
+  return 0;
+}
+
+TEST_F(AuditLogTest, WhenDurable_ComesAfterTheSyncOfItsLine) {
+  auto log = AuditLog::Open(path_, &clock_, HeldSync);
+  std::atomic<bool> told = false;
+  ASSERT_TRUE((*log)->Append(Record()).has_value());
+  begun.acquire();
+  (*log)->WhenDurable([&] { told = true; });
+  EXPECT_FALSE(told);
+  go.release();
+  log->reset();
+  EXPECT_TRUE(told);
+}
+
+TEST_F(AuditLogTest, LinesOfOneSync_ShareTheNext) {
+  syncs = 0;
+  auto log = AuditLog::Open(path_, &clock_, HeldSync);
+  std::atomic<int> told = 0;
+  ASSERT_TRUE((*log)->Append(Record()).has_value());
+  begun.acquire();
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE((*log)->Append(Record()).has_value());
+    (*log)->WhenDurable([&] { ++told; });
+  }
+  go.release();
+  begun.acquire();
+  EXPECT_EQ(told, 0);
+  go.release();
+  log->reset();
+  EXPECT_EQ(told, 100);
+  EXPECT_EQ(syncs, 2);
+}
+
+TEST_F(AuditLogTest, NothingToSync_IsDurableAtOnce) {
+  auto log = AuditLog::Open(path_, &clock_, HeldSync);
+  bool told = false;
+  (*log)->WhenDurable([&] { told = true; });
+  EXPECT_TRUE(told);
 }
 
 TEST_F(AuditLogTest, UnwritableFile_IsAnError) {
