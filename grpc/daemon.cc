@@ -205,7 +205,7 @@ Status Daemon::Begin() {
   nodes_ = std::make_unique<NodesService>(
       &services_, NodesService::Facts{config_.node, GEMEL_VERSION, config_.memory_capacity,
                                       std::thread::hardware_concurrency() * 1000});
-  disks_ = std::make_unique<DisksService>(&services_, pools_.get());
+  disks_ = std::make_unique<DisksService>(&services_, pools_.get(), worker_loop_.get());
   consoles_ = std::make_unique<ConsolesService>(&services_);
   access_ = std::make_unique<AccessService>(&services_, policy_.get());
   ASSIGN_OR_RETURN(server_,

@@ -15,6 +15,9 @@
 namespace gemel::daemon {
 namespace {
 
+constexpr std::string_view kSuffix = ".raw";
+constexpr std::string_view kUploadSuffix = ".upload";
+
 Status SyncFolder(const std::string& folder) {
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
   if (fsync(fd.get()) != 0) return ErrnoError(errno, folder);
@@ -61,13 +64,33 @@ Result<PoolSpace> DiskPools::Space(const std::string& pool) const {
 Result<std::string> DiskPools::PathOf(const std::string& pool, std::string_view uid) const {
   const auto found = pools_.find(pool);
   if (found == pools_.end()) return MakeError(Code::kNotFound, fmt::format("no pool \"{}\"", pool));
-  return fmt::format("{}/{}.raw", found->second, uid);
+  return fmt::format("{}/{}{}", found->second, uid, kSuffix);
+}
+
+Result<std::string> DiskPools::UploadPathOf(const std::string& pool, std::string_view uid) const {
+  ASSIGN_OR_RETURN(const std::string path, PathOf(pool, uid));
+  return path.substr(0, path.size() - kSuffix.size()) + std::string(kUploadSuffix);
+}
+
+void DiskPools::RemoveUploads(const std::set<std::string>& uids) const {
+  for (const auto& [name, folder] : pools_) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+      if (entry.path().extension() == kUploadSuffix && !uids.contains(entry.path().stem()))
+        static_cast<void>(unlink(entry.path().c_str()));
+    }
+  }
 }
 
 Result<std::uint64_t> DiskPools::Ensure(const std::string& pool, std::string_view uid,
                                         std::uint64_t size, bool full) const {
   ASSIGN_OR_RETURN(const std::string path, PathOf(pool, uid));
   const bool was_there = access(path.c_str(), F_OK) == 0;
+  if (!was_there) {
+    ASSIGN_OR_RETURN(const std::string uploaded, UploadPathOf(pool, uid));
+    if (rename(uploaded.c_str(), path.c_str()) != 0 && errno != ENOENT)
+      return ErrnoError(errno, uploaded);
+  }
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW));
   ASSIGN_OR_RETURN(const std::uint64_t has, FileSize(fd.get()));
   Status grown = Grow(fd.get(), has, size, full);

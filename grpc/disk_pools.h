@@ -1,8 +1,10 @@
 // The folders that disks are in, and the host's block devices that may be disks. Files are
-// "<pool>/<uid>.raw". Any thread; the file system is the state.
+// "<pool>/<uid>.raw"; what is being uploaded is "<pool>/<uid>.upload" until it is whole. Any thread; the
+// file system is the state.
 #pragma once
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +31,12 @@ class DiskPools {
 
   // kNotFound for a pool that is not there.
   Result<std::string> PathOf(const std::string& pool, std::string_view uid) const;
+  Result<std::string> UploadPathOf(const std::string& pool, std::string_view uid) const;
+  // Removes what was uploaded for others than `uids`. When no upload is under way.
+  void RemoveUploads(const std::set<std::string>& uids) const;
 
-  // Makes the file, or one that is there, have `size` bytes (never fewer than it has), taken from the
+  // Makes the file (of what was uploaded for it, if that is there), or one that is there, have
+  // `size` bytes (never fewer than it has), taken from the
   // pool at once if `full`. Returns the bytes that it takes. If it fails, a file that was not there
   // before is not there after. kResourceExhausted names pool and room. Takes its time.
   Result<std::uint64_t> Ensure(const std::string& pool, std::string_view uid, std::uint64_t size,

@@ -1,6 +1,7 @@
 // gemel.v1.Disks over the manager. gRPC's threads.
 #pragma once
 #include "grpc/disk_pools.h"
+#include "grpc/disk_upload_call.h"
 #include "grpc/service_call.h"
 #include "proto/gemel/v1/disks.grpc.pb.h"
 
@@ -8,9 +9,9 @@ namespace gemel::daemon {
 
 class DisksService final : public v1::Disks::CallbackService {
  public:
-  // Both outlive it.
-  DisksService(ServiceContext* services, const DiskPools* pools)
-      : services_(services), pools_(pools) {}
+  // All outlive it; `worker` is the thread for disks' files.
+  DisksService(ServiceContext* services, const DiskPools* pools, EventLoop* worker)
+      : services_(services), pools_(pools), uploads_{services, pools, worker} {}
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
@@ -24,6 +25,10 @@ class DisksService final : public v1::Disks::CallbackService {
                   v1::Operation* response) override;
   Reactor* Delete(Context* context, const v1::DeleteDiskRequest* request,
                   v1::Operation* response) override;
+  grpc::ServerReadReactor<v1::UploadDiskRequest>* Upload(Context* context,
+                                                         v1::Operation* response) override {
+    return BeginUpload(&uploads_, context, response);
+  }
   Reactor* ListPools(Context* context, const v1::ListPoolsRequest* request,
                      v1::ListPoolsResponse* response) override;
 
@@ -33,6 +38,7 @@ class DisksService final : public v1::Disks::CallbackService {
 
   ServiceContext* const services_;
   const DiskPools* const pools_;
+  UploadContext uploads_;
 };
 
 }  // namespace gemel::daemon

@@ -85,6 +85,11 @@ class VmManager {
   void Resume(CallInfo call, v1::ResumeVirtualMachineRequest request, Reply reply);
   void CancelOperation(const CallInfo& call, const std::string& name, Reply reply);
   void CreateDisk(CallInfo call, v1::CreateDiskRequest request, Reply reply);
+  // Before the bytes of an upload are taken: replies with the operation of the same call's first
+  // time, or with one without a name if they may come.
+  void CheckUpload(CallInfo call, v1::CreateDiskRequest request, Reply reply);
+  // Once they are in the pool's file for uploads of `uid` (disk_upload.h).
+  void FinishUpload(CallInfo call, v1::CreateDiskRequest request, std::string uid, Reply reply);
   void UpdateDisk(CallInfo call, v1::UpdateDiskRequest request, Reply reply);
   void DeleteDisk(CallInfo call, v1::DeleteDiskRequest request, Reply reply);
 
@@ -128,7 +133,7 @@ class VmManager {
                              const std::string& target, const std::string& uid) const;
   void Finish(const CallInfo& call, Batch batch, v1::Operation operation, const Reply& reply);
   ApiResult<void> Check(const v1::VirtualMachine& vm, std::string_view prefix) const;
-  ApiResult<void> CheckQuota(const v1::VirtualMachine& vm, const v1::VirtualMachineSpec* old) const;
+  ApiResult<void> CheckQuota(const std::string& project, const access::Usage& more) const;
   ApiResult<void> ChangeDesired(Vm& vm, StoredVm& next, v1::DesiredState desired,
                                 const v1::Operation& operation, Batch& batch);
 
@@ -179,6 +184,7 @@ class VmManager {
   // vm_manager_disks.cc
   ApiResult<v1::Disk*> FindDisk(const std::string& name, const std::string& etag);
   ApiResult<void> CheckNewDisk(const std::string& name, v1::Disk& disk) const;
+  ApiResult<v1::Disk> NewDisk(const v1::CreateDiskRequest& request) const;
   std::vector<std::string> UsersOf(const std::string& disk) const;
   void TouchDisk(v1::Disk& disk) const;
   void AddDiskEvent(Batch& batch, v1::EventType type, const v1::Disk& disk, std::string_view reason,

@@ -58,6 +58,28 @@ ApiResult<void> CheckTimeout(std::string_view field, const google::protobuf::Dur
   return {};
 }
 
+bool WantsToRun(const StoredVm& vm) {
+  return vm.vm.desired_state() != v1::DESIRED_STATE_STOPPED && !vm.deleting;
+}
+
+// What quotas count of a machine that runs, or is to.
+void AddRunning(const v1::VirtualMachineSpec& spec, access::Usage& usage) {
+  ++usage.running_vms;
+  usage.cpus += spec.cpu().count();
+  usage.memory_bytes += spec.memory().size_bytes();
+}
+
+// What a change of its spec adds to a running machine.
+access::Usage MoreOf(const v1::VirtualMachineSpec& now, const v1::VirtualMachineSpec& before) {
+  const auto more_than = [](std::uint64_t left, std::uint64_t right) {
+    return left > right ? left - right : 0;
+  };
+  access::Usage more;
+  more.cpus = more_than(now.cpu().count(), before.cpu().count());
+  more.memory_bytes = more_than(now.memory().size_bytes(), before.memory().size_bytes());
+  return more;
+}
+
 // Takes over what a running machine can.
 std::vector<std::string> CopyLive(const v1::VirtualMachineSpec& spec,
                                   v1::VirtualMachineSpec& running) {
@@ -183,25 +205,16 @@ ApiResult<void> VmManager::Check(const v1::VirtualMachine& vm, std::string_view 
   return {};
 }
 
-ApiResult<void> VmManager::CheckQuota(const v1::VirtualMachine& vm,
-                                      const v1::VirtualMachineSpec* old) const {
+ApiResult<void> VmManager::CheckQuota(const std::string& project, const access::Usage& more) const {
   if (options_.quotas == nullptr) return {};
-  const std::string project = ProjectOf(vm.name());
   access::Usage used;
   for (const auto& [name, other] : vms_) {
     if (ProjectOf(name) != project) continue;
     ++used.vms;
-    used.cpus += other.stored.vm.spec().cpu().count();
-    used.memory_bytes += other.stored.vm.spec().memory().size_bytes();
+    if (WantsToRun(other.stored)) AddRunning(other.stored.vm.spec(), used);
   }
-  const auto more_than = [](std::uint64_t now, std::uint64_t before) {
-    return now > before ? now - before : 0;
-  };
-  access::Usage more;
-  more.vms = old == nullptr ? 1 : 0;
-  more.cpus = more_than(vm.spec().cpu().count(), old == nullptr ? 0 : old->cpu().count());
-  more.memory_bytes =
-      more_than(vm.spec().memory().size_bytes(), old == nullptr ? 0 : old->memory().size_bytes());
+  for (const auto& [name, disk] : disks_)
+    if (ProjectOf(name) == project) used.disk_bytes += disk.size_bytes();
   if (const Status enough = options_.quotas->CheckQuota(project, used, more); !enough)
     return std::unexpected(FromError(enough.error(), "QUOTA_EXCEEDED"));
   return {};
@@ -246,7 +259,11 @@ void VmManager::Create(CallInfo call, v1::CreateVirtualMachineRequest request, R
   *next.vm.mutable_create_time() = Now();
   Touch(next.vm);
   if (auto valid = Check(next.vm, kPrefix); !valid) return refuse(std::move(valid).error());
-  if (auto quota = CheckQuota(next.vm, nullptr); !quota) return refuse(std::move(quota).error());
+  access::Usage more;
+  more.vms = 1;
+  if (run) AddRunning(next.vm.spec(), more);
+  if (auto quota = CheckQuota(ProjectOf(name), more); !quota)
+    return refuse(std::move(quota).error());
   Vm vm;
   vm.stored = next;
   if (run) {
@@ -286,8 +303,11 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
                                  vm.stored.vm.spec().machine_type(), next.vm.spec().machine_type()),
                      reason::kImmutableField));
   if (auto valid = Check(next.vm, kPrefix); !valid) return refuse(std::move(valid).error());
-  if (auto quota = CheckQuota(next.vm, &vm.stored.vm.spec()); !quota)
-    return refuse(std::move(quota).error());
+  if (WantsToRun(vm.stored)) {
+    const access::Usage more = MoreOf(next.vm.spec(), vm.stored.vm.spec());
+    if (auto quota = CheckQuota(ProjectOf(name), more); !quota)
+      return refuse(std::move(quota).error());
+  }
   const std::vector<std::string> paths = DifferingPaths(vm.stored.vm, next.vm);
   Batch batch;
   v1::Operation operation = NewOperation(call, LastPart(ProjectOf(name)), name, next.vm.uid());
@@ -349,6 +369,9 @@ void VmManager::Start(CallInfo call, v1::StartVirtualMachineRequest request, Rep
         if (vm.process != Process::kNone && next.vm.desired_state() == v1::DESIRED_STATE_RUNNING)
           return std::unexpected(WrongState(request.name(), request.name() + " runs already"));
         if (auto room = CheckCapacity(vm); !room) return room;
+        access::Usage more;
+        if (!WantsToRun(next)) AddRunning(next.vm.spec(), more);
+        if (auto quota = CheckQuota(ProjectOf(request.name()), more); !quota) return quota;
         vm.not_before_ns = 0;
         next.vm.mutable_status()->set_restart_count(0);
         if (vm.process == Process::kNone) next.running_spec = next.vm.spec();

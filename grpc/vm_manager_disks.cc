@@ -102,13 +102,11 @@ ApiResult<void> VmManager::CheckNewDisk(const std::string& name, v1::Disk& disk)
   return CheckSize(disk.size_bytes());
 }
 
-void VmManager::CreateDisk(CallInfo call, v1::CreateDiskRequest request, Reply reply) {
-  const auto refuse = [&](ApiError error) { reply(std::unexpected(std::move(error))); };
-  if (auto seen = Seen(call)) return reply(std::move(*seen));
+ApiResult<v1::Disk> VmManager::NewDisk(const v1::CreateDiskRequest& request) const {
   auto project = ParseParent("parent", request.parent(), Wildcard::kRefused);
-  if (!project) return refuse(std::move(project).error());
+  if (!project) return std::unexpected(std::move(project).error());
   if (!IsResourceId(request.disk_id()))
-    return refuse(
+    return std::unexpected(
         InvalidField("disk_id", fmt::format("\"{}\" is not 1 to 63 of a-z, 0-9 and '-', beginning "
                                             "with a letter",
                                             request.disk_id())));
@@ -121,13 +119,44 @@ void VmManager::CreateDisk(CallInfo call, v1::CreateDiskRequest request, Reply r
   disk.set_block_device(request.disk().block_device());
   disk.set_allocation(request.disk().allocation());
   disk.set_size_bytes(request.disk().size_bytes());
-  if (auto valid = CheckNewDisk(disk.name(), disk); !valid) return refuse(std::move(valid).error());
+  if (auto valid = CheckNewDisk(disk.name(), disk); !valid)
+    return std::unexpected(std::move(valid).error());
+  access::Usage more;
+  more.disk_bytes = disk.size_bytes();
+  if (auto quota = CheckQuota(ProjectOf(disk.name()), more); !quota)
+    return std::unexpected(std::move(quota).error());
   *disk.mutable_create_time() = Now();
   TouchDisk(disk);
+  return disk;
+}
+
+void VmManager::CreateDisk(CallInfo call, v1::CreateDiskRequest request, Reply reply) {
+  FinishUpload(std::move(call), std::move(request), "", std::move(reply));
+}
+
+void VmManager::CheckUpload(CallInfo call, v1::CreateDiskRequest request, Reply reply) {
+  if (auto seen = Seen(call)) return reply(std::move(*seen));
+  if (!request.disk().block_device().empty())
+    return reply(std::unexpected(
+        InvalidField("create.disk.block_device", "bytes can be uploaded to pools alone")));
+  call.validate_only = true;
+  CreateDisk(std::move(call), std::move(request), std::move(reply));
+}
+
+// With the bytes in their file the disk is as one that is being created: what makes it ready, finds
+// that file.
+void VmManager::FinishUpload(CallInfo call, v1::CreateDiskRequest request, std::string uid,
+                             Reply reply) {
+  if (auto seen = Seen(call)) return reply(std::move(*seen));
+  auto made = NewDisk(request);
+  if (!made) return reply(std::unexpected(std::move(made).error()));
+  v1::Disk& disk = *made;
+  if (!uid.empty()) disk.set_uid(std::move(uid));
   const bool device = !disk.block_device().empty();
   disk.set_state(device ? v1::DISK_STATE_READY : v1::DISK_STATE_CREATING);
   Batch batch;
-  const v1::Operation operation = NewOperation(call, *project, disk.name(), disk.uid());
+  const v1::Operation operation =
+      NewOperation(call, LastPart(ProjectOf(disk.name())), disk.name(), disk.uid());
   AddDiskEvent(batch, v1::EVENT_TYPE_CREATED, disk, "REQUESTED", &operation);
   if (device && !call.validate_only) EndDiskOperation(batch, operation, disk, Now());
   batch.put_disks.push_back(disk);
@@ -152,6 +181,10 @@ void VmManager::UpdateDisk(CallInfo call, v1::UpdateDiskRequest request, Reply r
                                            "never shrinks",
                                            next.size_bytes(), (*found)->size_bytes())));
   if (auto valid = CheckSize(next.size_bytes()); !valid) return refuse(std::move(valid).error());
+  access::Usage more;
+  more.disk_bytes = next.size_bytes() - (*found)->size_bytes();
+  if (auto quota = CheckQuota(ProjectOf(next.name()), more); !quota)
+    return refuse(std::move(quota).error());
   TouchDisk(next);
   const bool grows = next.size_bytes() != (*found)->size_bytes();
   if (grows) next.set_state(v1::DISK_STATE_GROWING);
@@ -193,6 +226,12 @@ void VmManager::LoadDisks(std::vector<v1::Disk> disks) {
     published_->disks.Put(disk.name(), disk);
     disks_[disk.name()] = std::move(disk);
   }
+  if (options_.pools == nullptr || options_.worker == nullptr) return;
+  std::set<std::string> uids;
+  for (const auto& [name, disk] : disks_) uids.insert(disk.uid());
+  options_.worker->Post([uids = std::move(uids), pools = options_.pools] {
+    pools->RemoveUploads(uids);  // of a daemon that was killed
+  });
 }
 
 // Makes the file what the record says, on the thread for that.

@@ -6,6 +6,7 @@
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
 #include "cli/client/operation_wait.h"
+#include "pki/sha256.h"
 #include "proto/gemel/v1/disks.grpc.pb.h"
 #include "vmm/config/parse.h"
 
@@ -161,20 +162,24 @@ An empty disk, or a block device of the node that its administrator declared.)")
   return FinishChange(session, operation, "created");
 }
 
-// Sends the file after the request; how far it is, on a terminal's stderr.
+// Sends the file after the request, and its SHA-256; how far it is, on a terminal's stderr.
 Status SendFile(grpc::ClientWriterInterface<v1::UploadDiskRequest>& writer, int fd,
                 std::uint64_t size) {
   constexpr std::size_t kChunk = 1U << 20;
   v1::UploadDiskRequest part;
+  pki::Sha256 sum;
   for (std::uint64_t sent = 0; sent < size;) {
     std::string& data = *part.mutable_data();
     data.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, size - sent)));
     RETURN_IF_ERROR(ReadExactlyAt(fd, sent, std::as_writable_bytes(std::span(data))));
+    sum.Update(data);
     if (!writer.Write(part)) return {};  // the call's status says why
     sent += data.size();
     if (OnTerminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[Kuploading {} %", 100 * sent / size);
   }
   if (OnTerminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
+  part.set_sha256(sum.HexDigest());
+  static_cast<void>(writer.Write(part));  // the call's status says it
   return {};
 }
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 import gemeld as gemeld_of
+from conftest import needs_kvm
 
 
 def pki(*words):
@@ -272,6 +273,92 @@ def test_quota_names_what_is_short(remote):
     shown = access(remote.daemon.channel).GetQuota(
         messages().GetQuotaRequest(name="projects/p/quota"))
     assert (shown.limits.vms, shown.usage.vms) == (1, 1)
+
+
+def set_quota(remote, **limits):
+    quota = messages().Quota(name="projects/p/quota", limits=messages().QuotaAmounts(**limits))
+    access(remote.daemon.channel).UpdateQuota(messages().UpdateQuotaRequest(quota=quota))
+
+
+def quota_of(remote):
+    return access(remote.daemon.channel).GetQuota(messages().GetQuotaRequest(
+        name="projects/p/quota"))
+
+
+def exhausted(call, what):
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error.value
+    assert gemeld_of.reason_of(error.value) == "QUOTA_EXCEEDED"
+    assert f"{what}: projects/p" in error.value.details(), error.value.details()
+
+
+@pytest.mark.parametrize("limits,what", [
+    ({"running_vms": 1}, "running"), ({"cpus": 3}, "cpus"),
+    ({"memory_bytes": 40 << 20}, "memory")])
+@needs_kvm
+def test_quota_counts_what_runs(remote, limits, what):
+    """Defined machines do not count: the proto says so of all but vms."""
+    daemon = remote.daemon
+    set_quota(remote, **limits)
+    spec = daemon.spec("idle", "")
+    spec.cpu.count = 2
+    for name in ("one", "two"):
+        daemon.create(name, spec=spec)
+    used = quota_of(remote).usage
+    assert (used.vms, used.running_vms, used.cpus, used.memory_bytes) == (2, 0, 0, 0)
+    daemon.well(daemon.do("Start", "projects/p/vms/one"))
+    used = quota_of(remote).usage
+    assert (used.vms, used.running_vms, used.cpus, used.memory_bytes) == (2, 1, 2, 32 << 20)
+    exhausted(lambda: daemon.do("Start", "projects/p/vms/two"), what)
+    exhausted(lambda: daemon.create("three", run=True, spec=spec), what)
+    daemon.well(daemon.do("Stop", "projects/p/vms/one"))
+    daemon.well(daemon.do("Start", "projects/p/vms/two"))
+
+
+@needs_kvm
+def test_quota_counts_what_a_running_machine_is_to_grow_by(remote):
+    daemon = remote.daemon
+    set_quota(remote, cpus=1)
+    daemon.well(daemon.create(run=True, spec=daemon.spec("idle", "")))
+    request = gemeld_of.v1("virtual_machines").UpdateVirtualMachineRequest(virtual_machine=daemon.get())
+    request.virtual_machine.spec.cpu.count = 2
+    request.update_mask.paths.append("spec")
+    exhausted(lambda: daemon.vms.Update(request), "cpus")
+    daemon.well(daemon.do("Stop"))
+    request.virtual_machine.etag = ""
+    daemon.well(daemon.vms.Update(request))
+    exhausted(lambda: daemon.do("Start"), "cpus")
+
+
+def test_quota_counts_sizes_of_disks(remote):
+    daemon = remote.daemon
+    disks = gemeld_of.v1("disks")
+    set_quota(remote, disk_bytes=10 << 20)
+
+    def create(disk_id, size):
+        return daemon.disks.Create(disks.CreateDiskRequest(
+            parent="projects/p", disk_id=disk_id, disk=disks.Disk(size_bytes=size)))
+    daemon.well(create("one", 6 << 20))
+    exhausted(lambda: create("two", 6 << 20), "disk")
+    exhausted(lambda: daemon.disks.Upload(iter([disks.UploadDiskRequest(
+        create=disks.CreateDiskRequest(parent="projects/p", disk_id="two",
+                                       disk=disks.Disk(size_bytes=6 << 20)))])), "disk")
+    request = disks.UpdateDiskRequest(disk=disks.Disk(name="projects/p/disks/one",
+                                                      size_bytes=11 << 20))
+    request.update_mask.paths.append("size_bytes")
+    exhausted(lambda: daemon.disks.Update(request), "disk")
+    request.disk.size_bytes = 10 << 20
+    daemon.well(daemon.disks.Update(request))
+    assert quota_of(remote).usage.disk_bytes == 10 << 20
+
+
+def test_audit_log_has_changes_that_were_refused(remote):
+    code_of(lambda: remote.daemon.create("web", request_id="x" * 100))
+    code_of(lambda: remote.daemon.create("WEB"))
+    lines = [json.loads(line)
+             for line in (remote.daemon.state_dir / "audit.log").read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["INVALID_ARGUMENT"] * 2
 
 
 def test_audit_log_has_changes_and_denials_and_no_reads(remote):

@@ -167,3 +167,15 @@ def test_access_by_the_command_line(client):
     client.ok("access", "quota", "vms=1", "memory=1G")
     client.ok(*WEB)
     assert "vms: projects/p" in client.fails(8, "vm", "create", "db", "--kernel", KERNEL)
+
+
+def test_disk_is_uploaded(client, daemon, tmp_path):
+    image = tmp_path / "image.raw"
+    image.write_bytes(os.urandom(3 << 20))
+    assert "root: uploaded" in client.ok("disk", "upload", "root", "--from", image, "--wait")
+    disk = json.loads(client.ok("disk", "get", "root", "-o", "json"))
+    kept = daemon.state_dir / "disks/default" / f"{disk['uid']}.raw"
+    assert kept.read_bytes() == image.read_bytes()
+    image.write_bytes(b"x" * 100)
+    assert "512" in client.fails(2, "disk", "upload", "odd", "--from", image)
+    client.ok("disk", "delete", "root", "--yes", "--wait")
