@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "grpc/vm_folder.h"
 #include "vmm/config/net_config.h"
 
 namespace gemel::daemon {
@@ -170,6 +171,7 @@ void FillDefaults(v1::VirtualMachineSpec& spec) {
     if (!balloon.has_deflate_on_oom()) balloon.set_deflate_on_oom(true);
     if (!balloon.has_free_page_reporting()) balloon.set_free_page_reporting(true);
   }
+  if (spec.has_vsock() && spec.vsock().cid() == 0) spec.mutable_vsock()->set_cid(3);
   if (spec.on_guest_reboot() == v1::ON_GUEST_REBOOT_UNSPECIFIED)
     spec.set_on_guest_reboot(v1::ON_GUEST_REBOOT_RESET);
   if (spec.restart_policy() == v1::RESTART_POLICY_UNSPECIFIED)
@@ -186,8 +188,10 @@ ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std
   config.profile = spec.machine_type().starts_with("micro") ? Profile::kMicro : Profile::kServer;
   if (const auto uuid = ParseUuid(uid)) config.identity.uuid = *uuid;
   ConvertSmall(spec, config);
-  if (spec.has_vsock()) return Wrong(prefix, "vsock", "this version's daemon has none");
-  if (spec.channels_size() > 0) return Wrong(prefix, "channels", "this version's daemon has none");
+  // Sockets in the machine's folder.
+  if (spec.has_vsock()) config.vsock = VsockConfig{spec.vsock().cid(), kVsockSocket};
+  for (const v1::ChannelSpec& channel : spec.channels())
+    config.channels.push_back({channel.channel(), kChannelPrefix + channel.channel()});
   if (auto boot = ConvertBoot(spec.boot(), paths, prefix, config.boot); !boot)
     return std::unexpected(std::move(boot).error());
   if (auto disks = ConvertDisks(spec, paths, prefix, config); !disks)

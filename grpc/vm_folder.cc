@@ -1,5 +1,6 @@
 #include "grpc/vm_folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,7 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <initializer_list>
+#include <memory>
 #include <utility>
 
 #include "base/file_util.h"
@@ -104,10 +105,13 @@ bool VmFolder::Exists() const {
 }
 
 Status VmFolder::Remove() const {
-  for (const char* name : {kControlSocket, kConsoleSocket, kConsoleFile, kExitFile, kLogFile}) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(opendir(path_.c_str()), closedir);
+  if (!entries) return errno == ENOENT ? Status() : ErrnoError(errno, path_);
+  while (const dirent* const entry = readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
     const std::string path = fmt::format("{}/{}", path_, name);
-    if (unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)
-      return ErrnoError(errno, path);
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, path);
   }
   if (rmdir(path_.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, path_);
   return {};

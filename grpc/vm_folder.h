@@ -5,6 +5,8 @@
 //   console        the console's last output, once it has ended
 //   exit           gemel-jail writes how it ended: jail/exit_record.h
 //   log            gemel-vmm's stderr
+//   vsock.sock     gemel-vmm listens for who wants a port of the guest's, as of gemel run --vsock
+//   channel-NAME   gemel-vmm listens for the one program at the other end of a channel
 //
 // Everything is root's (0700), and nothing in it is opened by the VM itself. Any thread; no state.
 #pragma once
@@ -50,6 +52,8 @@ inline constexpr char kConsoleSocket[] = "console.sock";
 inline constexpr char kConsoleFile[] = "console";
 inline constexpr char kExitFile[] = "exit";
 inline constexpr char kLogFile[] = "log";
+inline constexpr char kVsockSocket[] = "vsock.sock";
+inline constexpr char kChannelPrefix[] = "channel-";
 
 // What an exit record means. `text` is the jail's, but quotes the VM: not to be trusted.
 VmExit ToVmExit(std::string_view text);

@@ -9,12 +9,31 @@
 namespace gemel::daemon {
 namespace {
 
+// The sockets between guest and host are in the machine's folder, whose path may be too long for
+// one's address.
+Status ListenForHost(const MachineConfig& config, const VmFolder& folder,
+                     launch::GivenFiles& given) {
+  if (config.vsock) {
+    ASSIGN_OR_RETURN(given.vsock, folder.Listen(config.vsock->path.c_str(), SOCK_STREAM));
+  }
+  for (const ChannelConfig& channel : config.channels) {
+    ASSIGN_OR_RETURN(UniqueFd socket, folder.Listen(channel.path.c_str(), SOCK_STREAM));
+    given.channels.push_back(std::move(socket));
+  }
+  return {};
+}
+
 Result<LaunchedVm> Launch(VmStart start, const VmFolder& folder, const std::string& cgroup,
                           const launch::VmmPrograms& programs) {
   LaunchedVm launched;
   start.config.serial = {SerialConfig::Kind::kHub, ""};
-  launch::GivenFiles given{std::move(start.files.kernel), std::move(start.files.initrd),
-                           std::move(start.files.disks), std::move(start.files.nets)};
+  launch::GivenFiles given{std::move(start.files.kernel),
+                           std::move(start.files.initrd),
+                           std::move(start.files.disks),
+                           std::move(start.files.nets),
+                           {},
+                           {}};
+  RETURN_IF_ERROR(ListenForHost(start.config, folder, given));
   ASSIGN_OR_RETURN(launched.files, launch::OpenRunFiles(start.config, std::move(given)));
   launched.request = std::exchange(launched.files.request, {});
   launched.request.log_level = start.log_level;

@@ -211,7 +211,7 @@ Status OpenNet(std::size_t index, NetFds given, RunFiles& files) {
 
 // ---- console ------------------------------------------------------------------------------------
 
-Status OpenConsole(const MachineConfig& config, RunFiles& files) {
+Status OpenConsole(const MachineConfig& config, std::vector<UniqueFd> given, RunFiles& files) {
   const ConsoleConfig& console = config.console;
   if (console.kind == ConsoleConfig::Kind::kStdio)
     RETURN_IF_ERROR(OpenTerminal(files, files.request.console_in, files.request.console_out));
@@ -221,6 +221,8 @@ Status OpenConsole(const MachineConfig& config, RunFiles& files) {
     files.channel_sockets.push_back(std::move(listening.file));
     files.request.console_in = std::move(listening.fd);
   }
+  files.request.channels = std::move(given);
+  if (!files.request.channels.empty()) return {};
   for (const ChannelConfig& channel : config.channels) {
     ASSIGN_OR_RETURN(ListeningSocket listening,
                      ListenUnix("channel", channel.path, "path=" + channel.path, 1));
@@ -232,16 +234,21 @@ Status OpenConsole(const MachineConfig& config, RunFiles& files) {
 
 // ---- vsock --------------------------------------------------------------------------------------
 
-Status OpenVsock(const VsockConfig& vsock, RunFiles& files) {
+Status OpenVsock(const VsockConfig& vsock, UniqueFd given, RunFiles& files) {
   constexpr int kBacklog = 128;
-  ASSIGN_OR_RETURN(ListeningSocket listening,
-                   ListenUnix("vsock", vsock.path, "path=" + vsock.path, kBacklog));
-  files.vsock_socket = std::move(listening.file);
-  files.request.vsock_listener = std::move(listening.fd);
+  const bool answered = !given;
+  files.request.vsock_listener = std::move(given);
+  if (!files.request.vsock_listener) {
+    ASSIGN_OR_RETURN(ListeningSocket listening,
+                     ListenUnix("vsock", vsock.path, "path=" + vsock.path, kBacklog));
+    files.vsock_socket = std::move(listening.file);
+    files.request.vsock_listener = std::move(listening.fd);
+  }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return ErrnoError(errno, "vsock: socketpair");
   files.vsock_dialer.Reset(ends[0]);
+  if (!answered) files.vsock_dialer.Reset();
   files.request.vsock_dialer.Reset(ends[1]);
   return {};
 }
@@ -264,8 +271,8 @@ Result<RunFiles> OpenRunFiles(const MachineConfig& config, GivenFiles given) {
   RETURN_IF_ERROR(OpenDisks(std::move(given.disks), files));
   ASSIGN_OR_RETURN(files.request.kvm, OpenKvm());
   RETURN_IF_ERROR(OpenSerial(config.serial, files));
-  RETURN_IF_ERROR(OpenConsole(config, files));
-  if (config.vsock) RETURN_IF_ERROR(OpenVsock(*config.vsock, files));
+  RETURN_IF_ERROR(OpenConsole(config, std::move(given.channels), files));
+  if (config.vsock) RETURN_IF_ERROR(OpenVsock(*config.vsock, std::move(given.vsock), files));
   given.nets.resize(config.nets.size());
   for (std::size_t i = 0; i < config.nets.size(); ++i)
     RETURN_IF_ERROR(OpenNet(i, std::move(given.nets[i]), files));

@@ -40,6 +40,9 @@ struct GivenFiles {
   UniqueFd initrd;
   std::vector<UniqueFd> disks;  // none, or one a config.disks; not locked yet
   std::vector<NetFds> nets;     // none, or one a config.nets
+  // Listening sockets. With `vsock` nobody answers the guest's own connections: they are refused.
+  UniqueFd vsock;
+  std::vector<UniqueFd> channels;  // none, or one a config.channels
 };
 
 // Checks `config` against this host and opens what it names and nobody has given. Errors are ready

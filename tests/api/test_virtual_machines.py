@@ -1,5 +1,8 @@
 """gemel.v1.VirtualMachines over api.sock: the real daemon, real processes, bare-metal guests."""
 
+import os
+import socket
+
 import gemeld
 import grpc
 import pytest
@@ -253,3 +256,48 @@ def test_inspect_shows_sandbox_and_devices(daemon):
     error = refused(lambda: daemon.vms.Inspect(
         v1("virtual_machines").InspectVirtualMachineRequest(name=WEB)))
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def with_ways_to_the_host(daemon):
+    messages = v1("virtual_machines")
+    return daemon.spec("idle", "", vsock=messages.VsockSpec(),
+                       channels=[messages.ChannelSpec(channel=name)
+                                 for name in ("org.qemu.guest_agent.0", "c" * 63)])
+
+
+@needs_kvm
+def test_vsock_and_channels_are_sockets_in_the_machines_folder(daemon):
+    daemon.well(daemon.create(run=True, spec=with_ways_to_the_host(daemon)))
+    vm = daemon.get()
+    assert vm.spec.vsock.cid == 3
+    seen = daemon.vms.Inspect(v1("virtual_machines").InspectVirtualMachineRequest(name=vm.name))
+    kinds = [device.kind for device in seen.devices]
+    assert any("vsock" in kind for kind in kinds) and any("console" in kind for kind in kinds), kinds
+    folder = daemon.run_dir / "vms" / vm.uid
+    for name in ("vsock.sock", "channel-org.qemu.guest_agent.0", "channel-" + "c" * 63):
+        here = os.open(folder, os.O_PATH)  # a socket's path has 108 bytes
+        with socket.socket(socket.AF_UNIX) as host:
+            host.connect(f"/proc/self/fd/{here}/{name}")
+        os.close(here)
+    daemon.kill()
+    daemon.start()
+    assert daemon.state() == "RUNNING"
+    daemon.well(daemon.do("Stop"))
+    assert not folder.exists()
+    daemon.well(daemon.do("Start"))
+
+
+@pytest.mark.parametrize("fields,field", [
+    ({"vsock": {"cid": 2}}, "virtual_machine.spec.vsock"),
+    ({"channels": [{"channel": "../x"}]}, "virtual_machine.spec.channels"),
+    ({"channels": [{"channel": ""}]}, "virtual_machine.spec.channels"),
+    ({"channels": [{"channel": "a"}, {"channel": "a"}]}, "virtual_machine.spec.channels"),
+    ({"channels": [{"channel": f"c{number}"} for number in range(31)]},
+     "virtual_machine.spec.channels"),
+])
+def test_bad_vsock_and_channels_are_refused_by_field(daemon, fields, field):
+    spec = daemon.spec("idle", "")
+    spec.MergeFrom(v1("virtual_machines").VirtualMachineSpec(**fields))
+    with pytest.raises(grpc.RpcError) as failure:
+        daemon.create(spec=spec)
+    assert gemeld.fields_of(failure.value) == [field]
