@@ -19,7 +19,8 @@ from gemeld import v1
 ROUNDS = int(os.environ.get("GEMEL_SIGKILL_ROUNDS") or 20)
 SEED = int(os.environ.get("GEMEL_SIGKILL_SEED") or time.time_ns() % 1_000_000)
 NAMES = [f"vm-{number}" for number in range(4)]
-VERBS = ("Start", "Stop", "Pause", "Resume", "Delete", "Reset", "Create", "Create")
+VERBS = ("Start", "Stop", "Pause", "Resume", "Delete", "Reset", "Create", "Create",
+         "CreateDisk", "UploadDisk", "GrowDisk", "DeleteDisk")
 
 
 class Workload(threading.Thread):
@@ -43,8 +44,10 @@ class Workload(threading.Thread):
                 except grpc.RpcError as error:
                     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
                         return
+                    # INVALID_ARGUMENT: a machine with a disk that is not there
                     assert error.code() in (grpc.StatusCode.FAILED_PRECONDITION,
                                             grpc.StatusCode.NOT_FOUND,
+                                            grpc.StatusCode.INVALID_ARGUMENT,
                                             grpc.StatusCode.ALREADY_EXISTS), error
                 self.last = None
         except ValueError:  # the channel was closed
@@ -53,11 +56,37 @@ class Workload(threading.Thread):
             self.failure = error
 
     def call(self, verb, name, request_id):
+        if verb.endswith("Disk"):
+            return self.call_disk(verb, f"{name}-disk", request_id)
         if verb == "Create":
-            return self.daemon.create(name, run=self.random.random() < 0.7,
-                                      spec=self.daemon.spec("idle", "", 16), request_id=request_id)
+            spec = self.daemon.spec("idle", "", 16)
+            if self.random.random() < 0.5:  # each machine has a disk of its own
+                spec.disks.add(disk=f"projects/p/disks/{name}-disk")
+            return self.daemon.create(name, run=self.random.random() < 0.7, spec=spec,
+                                      request_id=request_id)
         fields = {"force": True} if verb == "Delete" else {}
         return self.daemon.do(verb, f"projects/p/vms/{name}", request_id=request_id, **fields)
+
+
+    def call_disk(self, verb, disk_id, request_id):
+        messages, disks = v1("disks"), self.daemon.disks
+        name = f"projects/p/disks/{disk_id}"
+        if verb == "DeleteDisk":
+            return disks.Delete(messages.DeleteDiskRequest(name=name, request_id=request_id))
+        if verb == "GrowDisk":
+            size = disks.Get(messages.GetDiskRequest(name=name)).size_bytes + gemeld.MIB
+            request = messages.UpdateDiskRequest(
+                disk=messages.Disk(name=name, size_bytes=size), request_id=request_id)
+            request.update_mask.paths.append("size_bytes")
+            return disks.Update(request)
+        create = messages.CreateDiskRequest(parent="projects/p", disk_id=disk_id,
+                                            disk=messages.Disk(size_bytes=gemeld.MIB),
+                                            request_id=request_id)
+        if verb == "CreateDisk":
+            return disks.Create(create)
+        return disks.Upload(iter(
+            [messages.UploadDiskRequest(create=create)]
+            + 4 * [messages.UploadDiskRequest(data=b"uploaded" * (gemeld.MIB // 32))]))
 
 
 def settle(daemon):
@@ -94,6 +123,21 @@ def check(daemon, vms):
     assert groups <= running
 
 
+def check_disks(daemon):
+    """Records and files tell the same; what was uploaded is whole."""
+    messages = v1("disks")
+    pool = daemon.state_dir / "disks/default"
+    disks = daemon.disks.List(messages.ListDisksRequest(parent="projects/p")).disks
+    assert {path.name for path in pool.iterdir()} == {f"{disk.uid}.raw" for disk in disks}
+    for disk in disks:
+        assert messages.DiskState.Name(disk.state) == "DISK_STATE_READY", disk
+        path = pool / f"{disk.uid}.raw"
+        assert path.stat().st_size == disk.size_bytes, disk
+        with path.open("rb") as file:
+            begin = file.read(gemeld.MIB)
+        assert begin in (bytes(gemeld.MIB), b"uploaded" * (gemeld.MIB // 8)), disk
+
+
 def check_promises(daemon, work):
     """Each answered call is still known by its request id, and is done."""
     operations = v1("operations")
@@ -116,6 +160,7 @@ def test_every_machine_is_as_it_was_or_as_asked(daemon, seed):
         daemon.start()
         vms = settle(daemon)
         check(daemon, vms)
+        check_disks(daemon)
         check_promises(daemon, work)
         if work.last is not None:
             repeat(daemon, work.last)
@@ -125,7 +170,7 @@ def test_every_machine_is_as_it_was_or_as_asked(daemon, seed):
 def repeat(daemon, last):
     """The call that got no answer, once more with its id: it is carried out once."""
     verb, name, request_id = last
-    if verb == "Create":
+    if verb == "Create" or verb.endswith("Disk"):
         return
     fields = {"force": True} if verb == "Delete" else {}
     try:
