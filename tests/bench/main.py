@@ -12,7 +12,8 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net"),
-                str(HERE / "linux")]
+                str(HERE / "linux"), str(HERE / "api")]
+import api_load
 import disk_load
 import guest_load
 import images
@@ -33,7 +34,7 @@ def main():
     options = parse_arguments()
     try:
         section = {"boot": boot, "start": start, "io": disk, "net": net,
-                   "linux": linux, "micro": micro}[options.verb](options)
+                   "linux": linux, "api": api, "micro": micro}[options.verb](options)
     except (Failed, images.ImageError, guest_load.LoadFailed,
             linux_load.LoadFailed) as error:
         sys.exit(f"bench: {error}")
@@ -49,7 +50,7 @@ def parse_arguments():
                         help="a build folder to measure as it is (otherwise build-bench is built)")
     common.add_argument("--write", action="store_true", help="put the result in docs/BENCHMARKS.md")
     parser = argparse.ArgumentParser(prog="./bench")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|linux|micro")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|linux|api|micro")
     verb = verbs.add_parser("boot", parents=[common], help="boot, CPU and memory beside QEMU microvm")
     verb.add_argument("--runs", type=int, default=5, metavar="N",
                       help="pairs that count, after one that does not (5)")
@@ -77,6 +78,11 @@ def parse_arguments():
     verb.add_argument("--runs", type=int, default=3, metavar="N", help="after one discarded (3)")
     verb.add_argument("--seconds", type=int, default=5, metavar="N", help="length of a run (5)")
     verb.add_argument("--case", action="append", choices=list(linux_load.CASES), help="only this one")
+    verb = verbs.add_parser("api", parents=[common], help="gemeld's calls, here; needs root")
+    verb.add_argument("--calls", type=int, default=200, metavar="N",
+                      help="of List and Create; ten times as many of Get (200)")
+    verb.add_argument("--folder", default="/var/tmp", metavar="DIR",
+                      help="where its state is; not on tmpfs (/var/tmp)")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -189,6 +195,13 @@ def net(options):
 
 def linux(options):
     return linux_load.measure(program(options, "cli/gemel"), options)
+
+
+def api(options):
+    if os.geteuid() != 0:
+        raise Failed("api: gemeld needs root")
+    gemeld = program(options, "grpc/gemeld")
+    return api_load.measure(gemeld.parents[1], options)
 
 
 def need_kvm(options):

@@ -157,9 +157,11 @@ def integration(log, options):
 
 
 def api(log, options):
-    rounds = "500" if options.mode == LONG else "20"
-    timeout = 4 * 3600 if options.mode == LONG else 1200
-    return pytest("tests/api", log, timeout=timeout, GEMEL_SIGKILL_ROUNDS=rounds)
+    if options.mode != LONG:
+        return pytest("tests/api", log, timeout=1200, GEMEL_SIGKILL_ROUNDS="20")
+    return pytest("tests/api", log, timeout=8 * 3600, GEMEL_SIGKILL_ROUNDS="500",
+                  GEMEL_LOAD_DEFINED="500", GEMEL_LOAD_GUESTS="100", GEMEL_LOAD_CALLS="100",
+                  GEMEL_LIFE_ROUNDS="10000")
 
 
 def kvmhost(log, options):
