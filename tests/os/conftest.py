@@ -71,10 +71,11 @@ class Runner:
         self.host, self.debian, self.images = host, debian, images
         self._numbers = itertools.count()
 
-    def __call__(self, *arguments, steps=(), timeout=TIMEOUT):
+    def __call__(self, *arguments, steps=(), timeout=TIMEOUT, terminal=False):
         """gemel run ARGUMENTS, with somebody at its console who does the steps."""
         on = [word for step in steps for word in ("--on", step)]
-        command = [HERE / "drive", "--timeout", timeout, *on, "--", GEMEL, "run", *arguments]
+        terminal = ["--terminal"] if terminal else []
+        command = [HERE / "drive", "--timeout", timeout, *terminal, *on, "--", GEMEL, "run", *arguments]
         command = [str(word) for word in command]
         done = self.host.run(command, cwd=str(ROOT), timeout=timeout + 60)
         return Ended(done.returncode, done.stdout.decode(errors="replace"),

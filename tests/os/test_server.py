@@ -102,6 +102,19 @@ def test_interrupts_without_msi_arrive_by_the_pin_and_3_gib_are_seen(run):
     assert complaints(dmesg) == []
 
 
+# logind tells of the key and then would suspend the guest.
+NO_SUSPEND = ("mkdir -p /run/systemd/logind.conf.d; cd /run/systemd/logind.conf.d; "
+              "printf '[Login]\\nHandleSuspendKey=ignore\\n' >sleep.conf; cd; "
+              "systemctl restart systemd-logind; journalctl -f -u systemd-logind &")
+
+
+def test_sleep_button_reaches_logind(run):
+    ended = run.stock(run.debian_copy(), "--profile", "server", timeout=900, terminal=True,
+                      steps=[f"{LOGIN}=send:root", f"{PROMPT}=send:{QUIETLY}", f"{PROMPT}=send:{NO_SUSPEND}",
+                             f"{PROMPT}=send:\x1ds", "Suspend key pressed=send:systemctl poweroff"])
+    assert ended.status == 0, ended
+
+
 def test_panic_ends_with_3(run):
     ended = run.tiny("panic", "--profile", "server", cmdline="panic=0")
     assert ended.status == 3, ended

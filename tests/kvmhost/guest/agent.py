@@ -5,6 +5,7 @@ that it left behind still write to its pipes is read (they must not get SIGPIPE)
 """
 
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -14,6 +15,22 @@ import wire
 
 SYS_PORTS = "/sys/class/virtio-ports"
 LARGEST_PIPE = 1 << 20  # /proc/sys/fs/pipe-max-size
+KVM_CREATE_VM, KVM_CREATE_IRQCHIP, KVM_CREATE_VCPU = 0xAE01, 0xAE60, 0xAE41
+
+
+def keep_a_machine():
+    """A machine that never runs; what it consists of.
+
+    The kernel patches its own code when the first machine comes and the last one goes, in the middle of
+    its scheduler, and KVM's when a local APIC is switched on. QEMU 7.2 loses such a patch now and then:
+    a processor that translates the code just as another writes it keeps the breakpoint it found there,
+    and all of them run into it for ever (mended in 8.1: "accel/tcg: Always lock pages before translation").
+    As long as one machine is there, with an APIC that is off, nothing is patched.
+    """
+    kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+    fcntl.ioctl(machine, KVM_CREATE_IRQCHIP, 0)
+    return kvm, machine, fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
 
 
 def open_port():
@@ -137,4 +154,5 @@ class Agent:
 
 
 if __name__ == "__main__":
+    kept = keep_a_machine()
     Agent(open_port()).serve()
