@@ -23,7 +23,8 @@ ALLOWED = {
     "net": ("base",),
     # Bridges, rules, DHCP and DNS of the host; for the daemon, and without gRPC.
     "hostnet": ("base",),
-    "cluster": ("base", "vmm/config"),
+    # The rules of failover: no clock, no file, no thread; it does not even know what a machine is.
+    "cluster": ("base",),
     "virtio/queue": ("vmm/memory",),
     "virtio": ("virtio/queue", "vmm/bus"),
     "virtio/transport": ("virtio", "vmm/pci"),
