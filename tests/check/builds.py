@@ -82,14 +82,14 @@ def build(name, log, under=None, without=()):
     return outcome
 
 
-def unit_tests(name, log, repeat=1):
-    """Every GoogleTest case of suite 'unit' in this build."""
+def unit_tests(name, log, repeat=1, suite="unit"):
+    """Every GoogleTest case of this suite in this build."""
     outcome = results.Results()
     base = folder(name) / "meson-logs" / f"testlog-{name}"
     for suffix in (".json", ".junit.xml"):
         pathlib.Path(f"{base}{suffix}").unlink(missing_ok=True)
     # Meson wants nothing to run for a build that has no unit test yet.
-    command = ["meson", "test", "-C", folder(name), "--no-rebuild", "--suite", "unit",
+    command = ["meson", "test", "-C", folder(name), "--no-rebuild", "--suite", suite,
                "--num-processes", shell.JOBS, "--logbase", f"testlog-{name}",
                "--print-errorlogs", "--repeat", repeat,
                "--timeout-multiplier", 1 if name == "release" else 4, *_built_tests(name)]

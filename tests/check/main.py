@@ -128,6 +128,13 @@ def unit(log, options):
     return builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
 
 
+def cluster(log, options):
+    """The rules of failover against all that can happen; one more fault at once when there is time."""
+    if options.mode == LONG:
+        os.environ["GEMEL_EXPLORER_FAULTS"] = "1"
+    return builds.unit_tests("release", log, suite="cluster")
+
+
 def pytest(folder, log, timeout, repeat=1, **variables):
     """Every test of a folder; what is not there yet is said to be missing."""
     outcome = results.Results()
@@ -215,6 +222,7 @@ def clang_tidy(log, _):
 PHASES = (
     ("build", "release build with g++, benchmarks too", True, build_release),
     ("unit", "unit tests of the release build", True, unit),
+    ("cluster", "every state that two nodes' failover can reach, and mutations of it", True, cluster),
     ("style", "layering, static linking, headers, words", True, style),
     ("integration", "whole programs on this machine", True, integration),
     ("api", "gemeld through its API, killed at random too", True, api),
