@@ -1,5 +1,6 @@
 #include "grpc/daemon.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/impl/service_type.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -222,6 +223,8 @@ Status Daemon::Begin() {
 
 int RunDaemon(const DaemonConfig& config, const SupervisorFactory& make_supervisor) {
   SetLogLevel(config.log_level);
+  // It would have a line for each message that a client spoils; the client is told.
+  google::protobuf::SetLogHandler(nullptr);
   if (!config.tls_listen.empty()) access::AllowTls13Alone();
   Daemon daemon(config, make_supervisor);
   if (const Status begun = daemon.Begin(); !begun) {

@@ -63,8 +63,8 @@ std::string FingerprintOf(std::string_view method, const Request& request) {
 // Answers when the record of the call is on the disk.
 template <class Result>
 void FinishRecorded(const ServiceContext* services, grpc::ServerUnaryReactor* reactor,
-                    const ApiResult<Result>& result, Result* response) {
-  if (result) *response = *result;
+                    ApiResult<Result> result, Result* response) {
+  if (result) *response = std::move(*result);
   services->gate->WhenRecorded(
       [reactor, status = result ? grpc::Status::OK : ToGrpc(result.error())] {
         reactor->Finish(status);
@@ -74,9 +74,9 @@ void FinishRecorded(const ServiceContext* services, grpc::ServerUnaryReactor* re
 template <class Result>
 grpc::ServerUnaryReactor* AnswerRecorded(const ServiceContext* services,
                                          grpc::CallbackServerContext* context,
-                                         const ApiResult<Result>& result, Result* response) {
+                                         ApiResult<Result> result, Result* response) {
   auto* reactor = context->DefaultReactor();
-  FinishRecorded(services, reactor, result, response);
+  FinishRecorded(services, reactor, std::move(result), response);
   return reactor;
 }
 
@@ -88,12 +88,12 @@ inline bool IsDenial(const ApiError& error) {
 // For calls that change nothing: they have a record if they are denied.
 template <class Result>
 grpc::ServerUnaryReactor* Answer(const ServiceContext* services,
-                                 grpc::CallbackServerContext* context,
-                                 const ApiResult<Result>& result, Result* response) {
+                                 grpc::CallbackServerContext* context, ApiResult<Result> result,
+                                 Result* response) {
   if (!result && IsDenial(result.error()))
-    return AnswerRecorded(services, context, result, response);
+    return AnswerRecorded(services, context, std::move(result), response);
   auto* reactor = context->DefaultReactor();
-  if (result) *response = *result;
+  if (result) *response = std::move(*result);
   reactor->Finish(result ? grpc::Status::OK : ToGrpc(result.error()));
   return reactor;
 }
