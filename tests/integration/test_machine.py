@@ -165,6 +165,22 @@ def test_pci_is_as_new_after_a_reset(start):
         ends += line == "ok: the device after it\n"
 
 
+def test_pam_shows_protects_and_hides_ram():
+    result = run("pam", "", "--on-reboot", "exit")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAIL" not in result.stdout
+    assert result.stdout.splitlines()[-1] == "ok: all of PAM"
+
+
+def test_pam_changes_while_another_cpu_reads_and_is_as_new_after_a_reset(start):
+    guest = start("pam", "reader", "--cpus", "2")
+    ends = 0
+    while ends < 3:
+        line = guest.stdout.readline()
+        assert line.startswith("ok: ")
+        ends += line == "ok: all of PAM\n"
+
+
 def test_shared_memory_boots():
     assert run("power", "", "--memory", "32M,shared=on").returncode == 0
 

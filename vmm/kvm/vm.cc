@@ -48,33 +48,72 @@ T FromBytes(const std::vector<std::byte>& bytes) {
   return value;
 }
 
+// The regions, but for `apart`.
+std::vector<GuestMemory::Region> Without(MemoryRange apart,
+                                         std::span<const GuestMemory::Region> regions) {
+  std::vector<GuestMemory::Region> pieces;
+  for (const GuestMemory::Region& region : regions) {
+    const std::uint64_t before = apart.start.value - region.start.value;
+    if (apart.size == 0 || before >= region.size) {
+      pieces.push_back(region);
+      continue;
+    }
+    CHECK(region.size - before >= apart.size);
+    const std::uint64_t behind = before + apart.size;
+    if (before > 0) pieces.push_back({region.start, before, region.host, region.file_offset});
+    if (behind < region.size)
+      pieces.push_back({GuestAddress{region.start.value + behind}, region.size - behind,
+                        region.host + behind, region.file_offset + behind});
+  }
+  return pieces;
+}
+
 }  // namespace
 
-Status Vm::SetMemory(const GuestMemory& memory) {
+Status Vm::SetMemory(const GuestMemory& memory, MemoryRange apart) {
   const std::uint32_t bits = capabilities_.physical_address_bits;
-  const auto regions = memory.regions();
-  if (regions.size() > capabilities_.memory_slots)
-    return InvalidArgument("guest memory: {} regions: this host's KVM has {} slots", regions.size(),
-                           capabilities_.memory_slots);
-  std::uint32_t slot = 0;
-  for (const GuestMemory::Region& region : regions) {
-    const std::uint64_t last = region.start.value + (region.size - 1);
+  const std::vector<GuestMemory::Region> pieces = Without(apart, memory.regions());
+  if (pieces.size() + kSlots > capabilities_.memory_slots)
+    return InvalidArgument("guest memory: {} regions: this host's KVM has {} slots",
+                           pieces.size() + kSlots, capabilities_.memory_slots);
+  std::uint32_t slot = kSlots;
+  for (const GuestMemory::Region& piece : pieces) {
+    const std::uint64_t last = piece.start.value + (piece.size - 1);
     if (bits < 64 && last >> bits != 0)
       return InvalidArgument(
           "guest memory: ends at {:#x}: beyond the {} physical address bits "
           "({} GiB) that this host gives a guest",
           last, bits, (1ull << bits) >> 30);
-    kvm_userspace_memory_region kvm_region{};
-    kvm_region.slot = slot++;
-    kvm_region.guest_phys_addr = region.start.value;
-    kvm_region.memory_size = region.size;
-    kvm_region.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
-    RETURN_IF_ERROR(CheckedIoctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &kvm_region,
-                                 "KVM_SET_USER_MEMORY_REGION"));
+    RETURN_IF_ERROR(SetSlot(slot++, piece));
   }
   memory_ = &memory;
   return {};
 }
+
+Status Vm::SetSlot(std::uint32_t slot, const GuestMemory::Region& region, std::uint32_t flags) {
+  kvm_userspace_memory_region change{};
+  change.slot = slot;
+  change.flags = flags;
+  change.guest_phys_addr = region.start.value;
+  change.memory_size = region.size;
+  // SAFETY: KVM wants the address as a number; it maps the pages and never reads through it here.
+  change.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
+  RETURN_IF_ERROR(
+      CheckedIoctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &change, "KVM_SET_USER_MEMORY_REGION"));
+  return {};
+}
+
+Status Vm::Show(std::uint32_t slot, MemoryRange range, bool read_only) {
+  for (const GuestMemory::Region& region : memory_->regions()) {
+    const std::uint64_t offset = range.start.value - region.start.value;
+    if (offset >= region.size || region.size - offset < range.size) continue;
+    return SetSlot(slot, {range.start, range.size, region.host + offset, 0},
+                   read_only ? KVM_MEM_READONLY : 0);
+  }
+  return InvalidArgument("memory slot: {:#x}: is no RAM", range.start.value);
+}
+
+Status Vm::Hide(std::uint32_t slot) { return SetSlot(slot, {}); }
 
 Status Vm::CreateIrqchip() {
   // Both before the first vCPU (Documentation/virt/kvm/api.rst, 4.36 and 4.41).

@@ -18,6 +18,7 @@
 #include "vmm/kvm/irq_routing.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory_slots.h"
 
 namespace gemel::kvm {
 
@@ -30,16 +31,22 @@ struct IrqchipState {
 };
 
 // Set up by one thread. CreateInterrupt, CreateMsi, SetLevel, Add and Remove may be called by any
-// thread at any time. Outlives its Interrupts; its Vcpus may outlive it.
-class Vm : public IoEventRegistrar, public IrqLines, public MsiAllocator {
+// thread at any time; Show and Hide by any, one at a time. Outlives its Interrupts; its Vcpus may
+// outlive it.
+class Vm : public IoEventRegistrar, public IrqLines, public MsiAllocator, public MemorySlots {
  public:
   ~Vm() override = default;
   Vm(const Vm&) = delete;
   Vm& operator=(const Vm&) = delete;
 
-  // Gives the guest this RAM, a slot a region. `memory` must outlive the VM and its vCPUs.
+  // Gives the guest this RAM, a slot a region, but for `apart`, which is for Show and Hide. `memory`
+  // must outlive the VM and its vCPUs.
   // kInvalidArgument, naming address and limit, for RAM beyond the guest's physical address bits.
-  Status SetMemory(const GuestMemory& memory);
+  // REQUIRES: `apart` is empty or lies inside one region.
+  Status SetMemory(const GuestMemory& memory, MemoryRange apart = {});
+  // MemorySlots, over what was set apart.
+  Status Show(std::uint32_t slot, MemoryRange range, bool read_only) override;
+  Status Hide(std::uint32_t slot) override;
 
   // Makes PICs, IOAPIC, LAPICs and PIT in the kernel, wired as PcIrqRoutes says. Before CreateVcpu.
   Status CreateIrqchip();
@@ -76,6 +83,7 @@ class Vm : public IoEventRegistrar, public IrqLines, public MsiAllocator {
         capabilities_(capabilities),
         msrs_(std::move(msrs)),
         routes_(fd_.get(), capabilities.irq_routes) {}
+  Status SetSlot(std::uint32_t slot, const GuestMemory::Region& region, std::uint32_t flags = 0);
   Status ChangeIoEvent(std::uint64_t address, std::optional<std::uint32_t> match, int event_fd,
                        std::uint32_t flags);
 

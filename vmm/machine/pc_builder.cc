@@ -37,7 +37,7 @@ Status PcMachine::CreateMemory() {
                                                          : MemoryBacking::kAnonymous;
   const std::vector<MemoryRange> ram = Platform::Ram(config_);
   ASSIGN_OR_RETURN(memory_, GuestMemory::Create(ram, backing));
-  return vm_->SetMemory(*memory_);
+  return vm_->SetMemory(*memory_, Platform::Shadowed(config_));
 }
 
 Interrupt* PcMachine::NewLine(std::uint32_t gsi) {

@@ -11,6 +11,10 @@ std::vector<MemoryRange> Platform::Ram(const MachineConfig& config) {
   return x86::MicroRam(config.memory.size);
 }
 
+MemoryRange Platform::Shadowed(const MachineConfig& config) {
+  return config.profile == Profile::kServer ? ShadowRam::kRange : MemoryRange{};
+}
+
 Result<std::unique_ptr<Platform>> Platform::Create(const PlatformBase& base) {
   if (base.config->profile == Profile::kServer) return ServerPlatform::Create(base);
   return MicroPlatform::Create(base);

@@ -41,6 +41,8 @@ class Platform {
  public:
   // RAM of the configured size as this profile lays it out.
   static std::vector<MemoryRange> Ram(const MachineConfig& config);
+  // What of it the platform shows the guest by slots of its own; empty if nothing.
+  static MemoryRange Shadowed(const MachineConfig& config);
   static Result<std::unique_ptr<Platform>> Create(const PlatformBase& base);
   virtual ~Platform() = default;
 

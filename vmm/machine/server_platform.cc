@@ -39,7 +39,8 @@ ServerPlatform::ServerPlatform(const PlatformBase& base)
       pci_memory64_(x86::PciMemory64(base.config->memory.size)),
       identity_(base.config->identity),
       pm_(PmOptions(base), base.clock),
-      pvpanic_(base.events) {}
+      pvpanic_(base.events),
+      shadow_ram_(base.memory, base.vm) {}
 
 Result<std::unique_ptr<Platform>> ServerPlatform::Create(const PlatformBase& base) {
   std::unique_ptr<ServerPlatform> platform(new ServerPlatform(base));
@@ -57,10 +58,13 @@ Result<std::unique_ptr<Platform>> ServerPlatform::Create(const PlatformBase& bas
 Status ServerPlatform::CreateChips() {
   if (identity_.uuid == Uuid{}) RETURN_IF_ERROR(MakeUuid(identity_.uuid));
   RETURN_IF_ERROR(base_.ports->Map(x86::kPortPvPanic, PvPanic::kPorts, &pvpanic_));
+  RETURN_IF_ERROR(
+      base_.mmio->Map(ShadowRam::kRange.start.value, ShadowRam::kRange.size, &shadow_ram_));
   pci::Q35::Wiring wiring;
   wiring.memory = base_.mmio;
   wiring.ports = base_.ports;
   wiring.lines = base_.vm;
+  wiring.events = &shadow_ram_;
   wiring.reset = base_.reset_port;
   wiring.pm = &pm_;
   wiring.pm_size = Ich9Pm::kPorts;
@@ -97,6 +101,7 @@ Status ServerPlatform::WriteTables(boot::BootSources& sources) {
   layout.resources.memory32 = {x86::kPciMemory, x86::kPciMemorySize};
   layout.resources.memory64 = {pci_memory64_, x86::kPciMemory64Size};
   RETURN_IF_ERROR(q35_->Program(layout));
+  shadow_ram_.Follow();
   x86::AcpiConfig acpi;
   acpi.cpus = cpus;
   acpi.machine = x86::AcpiMachine::kServer1;
@@ -121,6 +126,7 @@ void ServerPlatform::ResetDevices(const std::function<void()>& done) {
 
 Status ServerPlatform::ResetChips() {
   pm_.Reset();
+  shadow_ram_.PutOff();
   q35_->Reset();
   return {};
 }

@@ -10,6 +10,7 @@
 #include "vmm/devices/ich9_pm.h"
 #include "vmm/devices/pvpanic.h"
 #include "vmm/machine/platform.h"
+#include "vmm/machine/shadow_ram.h"
 #include "vmm/pci/q35.h"
 
 namespace gemel {
@@ -35,6 +36,7 @@ class ServerPlatform : public Platform {
   IdentityConfig identity_;
   Ich9Pm pm_;
   PvPanic pvpanic_;
+  ShadowRam shadow_ram_;
   std::vector<virtio::PciTransport*> transports_;  // q35_'s
   std::vector<MachineDevice> devices_;
   std::unique_ptr<pci::Q35> q35_;
