@@ -112,8 +112,9 @@ def check(daemon, vms):
         assert desired == state, (name, desired, state, vm.status)
         if state != "STOPPED":
             running.add(vm.uid)
-    folders = {path.name for path in (daemon.run_dir / "vms").glob("*")}
-    assert folders == running, (folders, running)
+    # A folder goes a moment after the operation that ends its machine.
+    daemon.until(lambda: {path.name for path in (daemon.run_dir / "vms").glob("*")} == running,
+                 f"folders of {running} alone")
     for pid, words in daemon.processes():
         assert any(uid in " ".join(words) for uid in running), (pid, words)
     for uid in running:
@@ -128,7 +129,9 @@ def check_disks(daemon):
     messages = v1("disks")
     pool = daemon.state_dir / "disks/default"
     disks = daemon.disks.List(messages.ListDisksRequest(parent="projects/p")).disks
-    assert {path.name for path in pool.iterdir()} == {f"{disk.uid}.raw" for disk in disks}
+    # What a killed daemon was being sent goes as the next one starts.
+    daemon.until(lambda: {path.name for path in pool.iterdir()}
+                 == {f"{disk.uid}.raw" for disk in disks}, "files that are no disk's to go")
     for disk in disks:
         assert messages.DiskState.Name(disk.state) == "DISK_STATE_READY", disk
         path = pool / f"{disk.uid}.raw"

@@ -283,7 +283,7 @@ def test_vsock_and_channels_are_sockets_in_the_machines_folder(daemon):
     daemon.start()
     assert daemon.state() == "RUNNING"
     daemon.well(daemon.do("Stop"))
-    assert not folder.exists()
+    daemon.until(lambda: not folder.exists(), "its folder to go")
     daemon.well(daemon.do("Start"))
 
 
