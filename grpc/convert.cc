@@ -99,15 +99,17 @@ NetLimit ToNetLimit(const v1::RateLimit& limit) {
 }
 
 ApiResult<NetConfig> ToNetConfig(const v1::NetworkInterface& nic, std::string_view uid, int index,
-                                 std::string_view prefix) {
+                                 const HostPaths& paths, std::string_view prefix) {
   const auto field = [&](std::string_view name) { return fmt::format("nics[{}].{}", index, name); };
   NetConfig net;
-  if (!nic.network().empty())
-    return Wrong(prefix, field("network"),
-                 "\"{}\": this version has no networks; leave it empty for user networking",
-                 nic.network());
-  if (nic.vlan() != 0)
+  if (!nic.network().empty()) {
+    if (!paths.tap_name)
+      return Wrong(prefix, field("network"), "\"{}\": this node has no networks", nic.network());
+    net.kind = NetConfig::Kind::kTap;
+    net.name = paths.tap_name(fmt::format("{}/{}", uid, index));
+  } else if (nic.vlan() != 0) {
     return Wrong(prefix, field("vlan"), "{}: user networking has no VLANs", nic.vlan());
+  }
   if (!nic.mac_address().empty()) {
     auto mac = ParseMac("mac_address", nic.mac_address());
     if (!mac) return Wrong(prefix, field("mac_address"), "{}", mac.error().message);
@@ -197,7 +199,7 @@ ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std
   if (auto disks = ConvertDisks(spec, paths, prefix, config); !disks)
     return std::unexpected(std::move(disks).error());
   for (int i = 0; i < spec.nics_size(); ++i) {
-    auto net = ToNetConfig(spec.nics(i), uid, i, prefix);
+    auto net = ToNetConfig(spec.nics(i), uid, i, paths, prefix);
     if (!net) return std::unexpected(std::move(net).error());
     config.nets.push_back(std::move(*net));
   }

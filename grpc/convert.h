@@ -18,6 +18,8 @@ struct HostPaths {
   std::vector<std::string> boot_folders;  // kernels and initrds are below these, or refused
   // The path of a disk; kInvalidArgument (field empty) for a disk that is not there or not usable.
   std::function<ApiResult<std::string>(std::string_view disk)> disk_path;
+  // The interface of a machine's card on a network: "<uid of the machine>/<number of the card>".
+  std::function<std::string(const std::string& port_uid)> tap_name;
 };
 
 // Sets what was left to its default, so that a later change of a default changes no machine.

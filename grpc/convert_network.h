@@ -12,6 +12,11 @@ namespace gemel::daemon {
 // `network.name` and `uid` are set. kInvalidArgument naming "<prefix>.<field>" and its value.
 ApiResult<hostnet::NetworkSpec> ToNetworkSpec(const v1::Network& network, std::string_view prefix);
 
+// Made, and not about to go; whether it works is another question.
+inline bool IsThere(const v1::Network& network) {
+  return network.state() == v1::NETWORK_STATE_READY || network.state() == v1::NETWORK_STATE_FAILED;
+}
+
 v1::Lease ToLease(const hostnet::Lease& lease);
 
 }  // namespace gemel::daemon

@@ -23,6 +23,8 @@
 #include "grpc/disks_service.h"
 #include "grpc/events_service.h"
 #include "grpc/folder_lock.h"
+#include "grpc/network_host.h"
+#include "grpc/networks_service.h"
 #include "grpc/nodes_service.h"
 #include "grpc/operations_service.h"
 #include "grpc/virtual_machines_service.h"
@@ -79,6 +81,7 @@ class Daemon {
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<DiskPools> pools_;
   std::unique_ptr<EventLoop> worker_loop_;  // what takes time with disks' files
+  std::unique_ptr<NetworkHost> networks_;   // its answers go to loop_
   std::unique_ptr<SqliteStore> store_;
   Published published_;
   std::unique_ptr<VmManager> manager_;
@@ -89,6 +92,7 @@ class Daemon {
   std::unique_ptr<EventsService> events_;
   std::unique_ptr<NodesService> nodes_;
   std::unique_ptr<DisksService> disks_;
+  std::unique_ptr<NetworksService> networks_service_;
   std::unique_ptr<ConsolesService> consoles_;
   std::unique_ptr<AccessService> access_;
   std::unique_ptr<ApiServer> server_;
@@ -107,6 +111,7 @@ Daemon::~Daemon() {
     loop_->Stop();
     manager_thread_.join();
   }
+  networks_.reset();
   supervisor_.reset();
   manager_.reset();
 }
@@ -148,6 +153,7 @@ HostPaths Daemon::Paths() {
     if (!path) return std::unexpected(InvalidField("", path.error().message));
     return *path;
   };
+  paths.tap_name = [this](const std::string& port) { return networks_->TapOf(port); };
   return paths;
 }
 
@@ -157,6 +163,7 @@ Status Daemon::PrepareManager() {
   ASSIGN_OR_RETURN(worker_loop_, EventLoop::Create());
   pools_ = std::make_unique<DiskPools>(config_.pools, config_.block_devices);
   ASSIGN_OR_RETURN(store_, SqliteStore::Open(config_.state_dir + "/gemeld.db"));
+  ASSIGN_OR_RETURN(networks_, OpenNetworkHost(config_.state_dir, config_.run_dir, loop_.get()));
   VmManager::Options options;
   options.node = config_.node;
   options.paths = Paths();
@@ -165,6 +172,8 @@ Status Daemon::PrepareManager() {
   options.quotas = policy_.get();
   options.pools = pools_.get();
   options.worker = worker_loop_.get();
+  options.networks = networks_.get();
+  options.host_bridges = config_.host_bridges;
   manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, store_.get(),
                                          &published_, options);
   ASSIGN_OR_RETURN(supervisor_,
@@ -207,13 +216,14 @@ Status Daemon::Begin() {
       &services_, NodesService::Facts{config_.node, GEMEL_VERSION, config_.memory_capacity,
                                       std::thread::hardware_concurrency() * 1000});
   disks_ = std::make_unique<DisksService>(&services_, pools_.get(), worker_loop_.get());
+  networks_service_ = std::make_unique<NetworksService>(&services_);
   consoles_ = std::make_unique<ConsolesService>(&services_);
   access_ = std::make_unique<AccessService>(&services_, policy_.get());
-  ASSIGN_OR_RETURN(server_,
-                   ApiServer::Start(config_,
-                                    {vms_.get(), operations_.get(), events_.get(), nodes_.get(),
-                                     disks_.get(), consoles_.get(), access_.get()},
-                                    main_loop_.get(), credentials_));
+  ASSIGN_OR_RETURN(server_, ApiServer::Start(config_,
+                                             {vms_.get(), operations_.get(), events_.get(),
+                                              nodes_.get(), disks_.get(), networks_service_.get(),
+                                              consoles_.get(), access_.get()},
+                                             main_loop_.get(), credentials_));
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
                 published_.vms.size());
   return {};

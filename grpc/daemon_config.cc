@@ -85,6 +85,8 @@ Status SetList(const std::string& key, const toml::array& values, DaemonConfig& 
     config.boot_dirs = texts;
   else if (key == "block_devices")
     config.block_devices = texts;
+  else if (key == "host_bridges")
+    config.host_bridges = texts;
   else
     return InvalidArgument("{}: unknown, or not a list", key);
   return {};

@@ -5,6 +5,7 @@
 //   run_dir = "/run/gemel"
 //   boot_dirs = ["/var/lib/gemel/boot"]
 //   block_devices = ["/dev/vg0/db"]
+//   host_bridges = ["br0"]
 //   log_level = "info"
 //   cgroup_parent = "/sys/fs/cgroup/gemel"
 //   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
@@ -35,6 +36,7 @@ struct DaemonConfig {
   std::string run_dir = "/run/gemel";
   std::vector<std::string> boot_dirs;        // empty: <state_dir>/boot
   std::vector<std::string> block_devices;    // of the host, that disks may be
+  std::vector<std::string> host_bridges;     // of the host, that networks may be
   std::map<std::string, std::string> pools;  // empty: "default" at <state_dir>/disks/default
   LogLevel log_level = LogLevel::kInfo;
   std::uint64_t memory_capacity = 0;

@@ -30,7 +30,16 @@
 #include "grpc/vm_store.h"
 #include "grpc/vm_supervisor.h"
 
+namespace gemel::hostnet {
+struct NetworkSpec;
+struct PortSpec;
+struct Repair;
+}  // namespace gemel::hostnet
+
 namespace gemel::daemon {
+
+class NetworkHost;
+struct NetworkReport;
 
 // Who calls, and what makes the call the same one when it comes again.
 struct CallInfo {
@@ -46,6 +55,7 @@ struct Published {
   Directory<v1::VirtualMachine> vms;
   Directory<v1::Operation> operations;
   Directory<v1::Disk> disks;
+  Directory<v1::Network> networks;
   std::unique_ptr<EventLog> events;
 };
 
@@ -61,6 +71,8 @@ class VmManager {
     const access::Authorizer* quotas = nullptr;  // null: none
     const DiskPools* pools = nullptr;            // null: no disks
     EventLoop* worker = nullptr;                 // on another thread: what takes time with files
+    NetworkHost* networks = nullptr;             // null: no networks
+    std::vector<std::string> host_bridges;       // that networks may be
   };
 
   // All outlive it. `published->events` is made by Begin.
@@ -92,6 +104,11 @@ class VmManager {
   void FinishUpload(CallInfo call, v1::CreateDiskRequest request, std::string uid, Reply reply);
   void UpdateDisk(CallInfo call, v1::UpdateDiskRequest request, Reply reply);
   void DeleteDisk(CallInfo call, v1::DeleteDiskRequest request, Reply reply);
+  void CreateNetwork(CallInfo call, v1::CreateNetworkRequest request, Reply reply);
+  void UpdateNetwork(CallInfo call, v1::UpdateNetworkRequest request, Reply reply);
+  void DeleteNetwork(CallInfo call, v1::DeleteNetworkRequest request, Reply reply);
+  using LeasesReply = std::function<void(ApiResult<std::vector<v1::Lease>>)>;
+  void Leases(const std::string& network, const LeasesReply& reply);
 
   // Replies when the operation is done. The id is for ForgetWait, which drops the reply.
   std::uint64_t WaitOperation(const std::string& name, Reply reply);
@@ -146,7 +163,8 @@ class VmManager {
   void AddStateEvent(Batch& batch, const Vm& vm, const StoredVm& next,
                      const v1::Operation* operation) const;
   void EndOperation(Batch& batch, v1::Operation operation, const ApiError& error) const;
-  void EndOperation(Batch& batch, v1::Operation operation, const v1::VirtualMachine& vm) const;
+  void EndOperation(Batch& batch, v1::Operation operation,
+                    const google::protobuf::Message& result) const;
   void Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const;
   Status Commit(Batch batch);
   void Apply(const Batch& batch);
@@ -177,6 +195,7 @@ class VmManager {
 
   // vm_manager_start.cc
   void StartProcess(Vm& vm);
+  void Launch(const VmUid& uid, VmStart start);
   ApiResult<VmStart> PrepareStart(const Vm& vm) const;
   ApiResult<void> CheckCapacity(const Vm& vm) const;
   void ApplyLive(Vm& vm);
@@ -197,6 +216,40 @@ class VmManager {
   };
   void SettleDisk(const std::string& name, const DiskOutcome& outcome);
 
+  // vm_manager_networks.cc
+  ApiResult<v1::Network*> FindNetwork(const std::string& name, const std::string& etag);
+  ApiResult<void> CheckNetwork(v1::Network& network) const;
+  std::vector<std::string> UsersOfNetwork(const std::string& network) const;
+  void AddNetworkEvent(Batch& batch, v1::EventType type, const v1::Network& network,
+                       std::string_view reason, std::string_view message,
+                       const v1::Operation* operation) const;
+  void NameMachines(const std::string& network, std::vector<v1::Lease>& leases) const;
+  void PursueNetwork(const std::string& name);
+  void DeleteNetworkLater(v1::Network network, const Error& error);
+  void SettleNetwork(const std::string& name, const Status& outcome);
+
+  // vm_manager_network_checks.cc
+  void LoadNetworks(std::vector<v1::Network> networks);
+  void AdoptNetworks();
+  void EndNetworkUpdates();
+  void CheckNetworksLater();
+  void SettleNetworks(const NetworkReport& report);
+  void AddRepair(Batch& batch, const hostnet::Repair& repair);
+
+  // vm_manager_nics.cc
+  ApiResult<void> SettleNics(v1::VirtualMachine& vm, const v1::VirtualMachineSpec* old,
+                             std::string_view prefix) const;
+  ApiResult<void> SettleNic(v1::VirtualMachine& vm, int index, const v1::VirtualMachineSpec* old,
+                            std::string_view prefix) const;
+  ApiResult<const v1::Network*> NetworkFor(const v1::VirtualMachine& vm,
+                                           const v1::NetworkInterface& nic,
+                                           const std::string& field) const;
+  std::set<std::string> TakenBeside(const v1::VirtualMachine& vm, int index) const;
+  std::vector<hostnet::PortSpec> PortsOf(const v1::VirtualMachine& vm,
+                                         const v1::VirtualMachineSpec& spec) const;
+  void OpenPorts(const VmUid& uid, VmStart start, std::vector<hostnet::PortSpec> ports);
+  void ClosePorts(const VmUid& uid, const v1::VirtualMachineSpec& spec);
+
   EventLoop* const loop_;
   Timers* const timers_;
   const Clock* const clock_;
@@ -205,9 +258,13 @@ class VmManager {
   const Options options_;
   VmSupervisor* supervisor_ = nullptr;
 
-  std::map<std::string, Vm> vms_;          // by name
-  std::map<VmUid, std::string> names_;     // by uid
-  std::map<std::string, v1::Disk> disks_;  // by name
+  std::map<std::string, Vm> vms_;                       // by name
+  std::map<VmUid, std::string> names_;                  // by uid
+  std::map<std::string, v1::Disk> disks_;               // by name
+  std::map<std::string, v1::Network> networks_;         // by name
+  std::map<std::string, v1::Network> network_updates_;  // as it was before one that is under way
+  std::optional<Timers::Id> network_timer_;
+  std::map<std::string, std::int64_t> repairs_told_;  // when (CLOCK_MONOTONIC, ns)
   std::map<std::string, v1::Operation> operations_;
   std::deque<std::string> done_operations_;  // oldest first
   std::map<std::string, StoredRequest> requests_;

@@ -20,6 +20,7 @@ VmManager::~VmManager() {
   for (const auto& [name, vm] : vms_) {
     if (vm.timer) timers_->Cancel(*vm.timer);
   }
+  if (network_timer_) timers_->Cancel(*network_timer_);
 }
 
 void VmManager::Begin(VmSupervisor* supervisor, std::function<void(Status)> ready) {
@@ -53,6 +54,7 @@ void VmManager::LoadContents(StoreContents contents) {
     vm.stored = std::move(stored);
   }
   LoadDisks(std::move(contents.disks));
+  LoadNetworks(std::move(contents.networks));
   for (const StoredRequest& request : contents.requests) {
     requests_[request.key] = request;
     requests_of_[request.operation].insert(request.key);
@@ -100,6 +102,7 @@ void VmManager::Adopted(const Adoption& adoption) {
   }
   const Status stored = batch.put_operations.empty() ? Status() : Commit(std::move(batch));
   std::exchange(ready_, nullptr)(stored);
+  AdoptNetworks();
   std::vector<std::string> names;
   for (const auto& [name, vm] : vms_) names.push_back(name);
   for (const std::string& name : names) Reconcile(name);

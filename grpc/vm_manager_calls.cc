@@ -6,6 +6,7 @@
 #include <array>
 
 #include "grpc/field_mask.h"
+#include "grpc/labels.h"
 #include "grpc/resource_name.h"
 #include "grpc/uuid.h"
 #include "grpc/vm_manager.h"
@@ -15,9 +16,7 @@ namespace {
 
 constexpr std::string_view kCollection = "vms";
 constexpr std::string_view kPrefix = "virtual_machine";
-constexpr int kMaxLabels = 64;
-constexpr std::size_t kMaxLabelBytes = 63;
-constexpr std::size_t kMaxDescriptionBytes = 1024;
+constexpr std::string_view kSpecPrefix = "virtual_machine.spec";
 constexpr std::int64_t kMaxTimeoutSeconds = 24 * 3600;
 constexpr std::size_t kMaxSpecBytes = 60 * 1024;
 
@@ -26,29 +25,6 @@ constexpr std::array<std::string_view, 8> kLivePaths = {
     "cpu.weight",         "cpu.limit_millis", "cpu.pinned_cpus",  "cpu.reservation_millis",
     "memory.limit_bytes", "restart_policy",   "shutdown_timeout", "balloon.size_bytes",
 };
-
-ApiResult<void> CheckLabels(const v1::VirtualMachine& vm, std::string_view prefix) {
-  const std::string field = fmt::format("{}.labels", prefix);
-  if (vm.labels_size() > kMaxLabels)
-    return std::unexpected(InvalidField(
-        field, fmt::format("{} labels are more than {}", vm.labels_size(), kMaxLabels)));
-  for (const auto& [key, value] : vm.labels()) {
-    const bool good =
-        !key.empty() && key.size() <= kMaxLabelBytes &&
-        key.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_./-") == std::string::npos;
-    if (!good)
-      return std::unexpected(InvalidField(
-          field, fmt::format("the key \"{}\" is not 1 to 63 of a-z, 0-9 and _./-", key)));
-    if (value.size() > kMaxLabelBytes)
-      return std::unexpected(InvalidField(
-          field, fmt::format("the value of \"{}\" has {} bytes, more than 63", key, value.size())));
-  }
-  if (vm.description().size() > kMaxDescriptionBytes)
-    return std::unexpected(InvalidField(
-        fmt::format("{}.description", prefix),
-        fmt::format("{} bytes are more than {}", vm.description().size(), kMaxDescriptionBytes)));
-  return {};
-}
 
 ApiResult<void> CheckTimeout(std::string_view field, const google::protobuf::Duration& timeout) {
   if (timeout.seconds() < 0 || timeout.seconds() > kMaxTimeoutSeconds || timeout.nanos() < 0 ||
@@ -189,7 +165,7 @@ void VmManager::Act(const CallInfo& call, const Request& request, const Reply& r
 }
 
 ApiResult<void> VmManager::Check(const v1::VirtualMachine& vm, std::string_view prefix) const {
-  if (auto labels = CheckLabels(vm, prefix); !labels) return labels;
+  if (auto labels = CheckLabels(vm.labels(), vm.description(), prefix); !labels) return labels;
   const std::string spec = fmt::format("{}.spec", prefix);
   // Larger ones would not fit the message that its process gets.
   if (vm.spec().ByteSizeLong() > kMaxSpecBytes)
@@ -258,6 +234,8 @@ void VmManager::Create(CallInfo call, v1::CreateVirtualMachineRequest request, R
   next.vm.set_desired_state(run ? v1::DESIRED_STATE_RUNNING : v1::DESIRED_STATE_STOPPED);
   *next.vm.mutable_create_time() = Now();
   Touch(next.vm);
+  if (auto nics = SettleNics(next.vm, nullptr, kSpecPrefix); !nics)
+    return refuse(std::move(nics).error());
   if (auto valid = Check(next.vm, kPrefix); !valid) return refuse(std::move(valid).error());
   access::Usage more;
   more.vms = 1;
@@ -302,6 +280,8 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
                      fmt::format("\"{}\" cannot become \"{}\": guests rely on it",
                                  vm.stored.vm.spec().machine_type(), next.vm.spec().machine_type()),
                      reason::kImmutableField));
+  if (auto nics = SettleNics(next.vm, &vm.stored.vm.spec(), kSpecPrefix); !nics)
+    return refuse(std::move(nics).error());
   if (auto valid = Check(next.vm, kPrefix); !valid) return refuse(std::move(valid).error());
   if (WantsToRun(vm.stored)) {
     const access::Usage more = MoreOf(next.vm.spec(), vm.stored.vm.spec());

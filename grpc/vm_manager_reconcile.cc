@@ -108,6 +108,8 @@ bool VmManager::Settle(Vm& vm) {
   }
   const VmUid uid = vm.stored.vm.uid();
   const bool release = vm.exit.has_value() && !vm.exit_with_host;
+  const bool ended = vm.exit.has_value() || vm.failure.has_value();
+  const v1::VirtualMachineSpec ran = ended ? vm.stored.running_spec : v1::VirtualMachineSpec();
   const bool nothing = batch.put_vms.empty() && batch.delete_vms.empty() && batch.events.empty() &&
                        batch.put_operations.empty();
   if (!nothing && !Commit(std::move(batch))) {
@@ -119,6 +121,7 @@ bool VmManager::Settle(Vm& vm) {
     if (const Status released = supervisor_->Release(uid); !released)
       LOG(kWarning, "manager", "{}: {}", uid, released.error().message);
   }
+  ClosePorts(uid, ran);
   if (Vm* still = FindUid(uid)) {
     still->exit.reset();
     still->exit_with_host = false;

@@ -9,6 +9,7 @@
 
 #include "base/file_util.h"
 #include "base/log.h"
+#include "grpc/network_host.h"
 #include "grpc/resource_name.h"
 #include "grpc/vm_manager.h"
 
@@ -129,7 +130,13 @@ void VmManager::StartProcess(Vm& vm) {
   }
   vm.process = Process::kStarting;
   vm.busy = true;
-  supervisor_->Start(std::move(*start),
+  auto ports = PortsOf(vm.stored.vm, vm.stored.running_spec);
+  if (ports.empty()) return Launch(uid, std::move(*start));
+  OpenPorts(uid, std::move(*start), std::move(ports));
+}
+
+void VmManager::Launch(const VmUid& uid, VmStart start) {
+  supervisor_->Start(std::move(start),
                      [this, uid, alive = std::weak_ptr(alive_)](const Status& status) {
                        if (alive.expired()) return;
                        Answered(uid, [&](Vm& answered) {

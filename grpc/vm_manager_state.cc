@@ -117,12 +117,12 @@ void VmManager::EndOperation(Batch& batch, v1::Operation operation, const ApiErr
 }
 
 void VmManager::EndOperation(Batch& batch, v1::Operation operation,
-                             const v1::VirtualMachine& vm) const {
+                             const google::protobuf::Message& result) const {
   operation.set_done(true);
   if (operation.metadata().verb() == "Delete")
     operation.mutable_response()->PackFrom(google::protobuf::Empty());
   else
-    operation.mutable_response()->PackFrom(vm);
+    operation.mutable_response()->PackFrom(result);
   operation.mutable_metadata()->set_progress_percent(100);
   operation.mutable_metadata()->clear_stage();
   operation.mutable_metadata()->set_cancellable(false);
@@ -189,6 +189,14 @@ void VmManager::Apply(const Batch& batch) {
   for (const std::string& name : batch.delete_disks) {
     disks_.erase(name);
     published_->disks.Remove(name);
+  }
+  for (const v1::Network& network : batch.put_networks) {
+    networks_[network.name()] = network;
+    published_->networks.Put(network.name(), network);
+  }
+  for (const std::string& name : batch.delete_networks) {
+    networks_.erase(name);
+    published_->networks.Remove(name);
   }
   for (const StoredRequest& request : batch.put_requests) {
     requests_[request.key] = request;

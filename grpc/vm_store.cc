@@ -11,12 +11,13 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS vms (name TEXT PRIMARY KEY, body BLOB NOT NULL, running BLOB NOT NULL,
                                 deleting TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS disks (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS networks (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS operations (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL,
                                      operation TEXT NOT NULL) WITHOUT ROWID;
@@ -177,6 +178,11 @@ Status SqliteStore::Apply(const Batch& batch) {
         Run("INSERT OR REPLACE INTO disks VALUES (?1, ?2)", {disk.name(), Bytes(disk)}));
   for (const auto& name : batch.delete_disks)
     RETURN_IF_ERROR(Run("DELETE FROM disks WHERE name = ?1", {name}));
+  for (const v1::Network& network : batch.put_networks)
+    RETURN_IF_ERROR(
+        Run("INSERT OR REPLACE INTO networks VALUES (?1, ?2)", {network.name(), Bytes(network)}));
+  for (const auto& name : batch.delete_networks)
+    RETURN_IF_ERROR(Run("DELETE FROM networks WHERE name = ?1", {name}));
   for (const v1::Operation& operation : batch.put_operations)
     RETURN_IF_ERROR(Run("INSERT OR REPLACE INTO operations VALUES (?1, ?2)",
                         {operation.name(), Bytes(operation)}));
@@ -209,6 +215,9 @@ Result<StoreContents> SqliteStore::Load() {
   ASSIGN_OR_RETURN(const auto disks, Select("SELECT body FROM disks", 1));
   for (const auto& row : disks)
     RETURN_IF_ERROR(Parse(row[0], "disks", contents.disks.emplace_back()));
+  ASSIGN_OR_RETURN(const auto networks, Select("SELECT body FROM networks", 1));
+  for (const auto& row : networks)
+    RETURN_IF_ERROR(Parse(row[0], "networks", contents.networks.emplace_back()));
   ASSIGN_OR_RETURN(const auto operations, Select("SELECT body FROM operations", 1));
   for (const auto& row : operations)
     RETURN_IF_ERROR(Parse(row[0], "operations", contents.operations.emplace_back()));

@@ -1,6 +1,6 @@
-// What this node must not forget, in SQLite (WAL, synchronous=FULL): machines, disks, operations,
-// request ids and events, each as the API's message. A Batch is one transaction: all of it is on the
-// disk when Commit returns well, none of it otherwise. On the manager loop's thread.
+// What this node must not forget, in SQLite (WAL, synchronous=FULL): machines, disks, networks,
+// operations, request ids and events, each as the API's message. A Batch is one transaction: all of
+// it is on the disk when Commit returns well, none of it otherwise. On the manager loop's thread.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "proto/gemel/v1/disks.pb.h"
 #include "proto/gemel/v1/events.pb.h"
+#include "proto/gemel/v1/networks.pb.h"
 #include "proto/gemel/v1/operations.pb.h"
 #include "proto/gemel/v1/virtual_machines.pb.h"
 
@@ -37,6 +38,8 @@ struct Batch {
   std::vector<std::string> delete_vms;  // names
   std::vector<v1::Disk> put_disks;
   std::vector<std::string> delete_disks;
+  std::vector<v1::Network> put_networks;
+  std::vector<std::string> delete_networks;
   std::vector<v1::Operation> put_operations;
   std::vector<std::string> delete_operations;  // and the requests that led to them
   std::vector<StoredRequest> put_requests;
@@ -48,6 +51,7 @@ struct StoreContents {
   std::string id;  // of this store; another one after it was lost and made anew
   std::vector<StoredVm> vms;
   std::vector<v1::Disk> disks;
+  std::vector<v1::Network> networks;
   std::vector<v1::Operation> operations;
   std::vector<StoredRequest> requests;
   std::vector<std::pair<std::uint64_t, v1::Event>> events;

@@ -62,6 +62,7 @@ class Dnsmasq : public NameServers {
     const auto found = servers_.find(id);
     return found == servers_.end() ? std::string() : found->second.problem;
   }
+  std::vector<std::string> TakeEnded() override { return std::exchange(ended_, {}); }
 
  private:
   uid_t UserOf(const std::string& id) const {
@@ -85,6 +86,7 @@ class Dnsmasq : public NameServers {
   DnsmasqOptions options_;
   EventLoop* loop_;
   std::map<std::string, Server> servers_;
+  std::vector<std::string> ended_;
 };
 
 void Dnsmasq::Forget(Server& server) {
@@ -223,6 +225,7 @@ void Dnsmasq::OnEnd(const std::string& id) {
   if (MonotonicMs() - server.since_ms > std::int64_t{kLongestPauseS} * 1000) server.pause_s = 1;
   LOG(kWarning, kComponent, "{}: process {} has ended; it is started again in {} s", id,
       server.process->pid, server.pause_s);
+  if (std::ranges::find(ended_, id) == ended_.end()) ended_.push_back(id);
   Forget(server);
   server.process.reset();
   server.problem = "dnsmasq has ended; it is started again";

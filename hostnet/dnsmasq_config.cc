@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <sstream>
 
@@ -52,11 +53,20 @@ std::string DnsmasqConfigText(const NetworkSpec& network, const std::string& bri
   return text;
 }
 
-std::string DhcpHostsText(const NetworkSpec& network, const std::vector<PortSpec>& ports) {
+std::string DhcpHostsText(const NetworkSpec& network, const std::vector<PortSpec>& ports,
+                          const std::vector<Lease>& leases) {
+  const auto in_use = [&](const MacAddress& mac) {
+    return std::ranges::any_of(
+        ports, [&](const PortSpec& port) { return Listed(port, network) && port.mac == mac; });
+  };
   std::string text;
   for (const PortSpec& port : ports) {
     if (!Listed(port, network)) continue;
-    text += fmt::format("{:02x},{}{}{}\n", fmt::join(port.mac, ":"), ToText(*port.address),
+    std::string macs = fmt::format("{:02x}", fmt::join(port.mac, ":"));
+    for (const Lease& lease : leases)
+      if (lease.address == *port.address && !in_use(lease.mac))
+        macs += fmt::format(",{:02x}", fmt::join(lease.mac, ":"));
+    text += fmt::format("{},{}{}{}\n", macs, ToText(*port.address),
                         port.hostname.empty() ? "" : ",", port.hostname);
   }
   return text;

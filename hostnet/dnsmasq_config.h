@@ -26,17 +26,20 @@ struct DnsmasqFiles {
 std::string DnsmasqConfigText(const NetworkSpec& network, const std::string& bridge,
                               int bridge_index, const DnsmasqFiles& files);
 
-// "MAC,address,name" a line, of untagged ports with an address; `ports` may be of any network.
-std::string DhcpHostsText(const NetworkSpec& network, const std::vector<PortSpec>& ports);
-// As /etc/hosts has it.
-std::string NamesText(const NetworkSpec& network, const std::vector<PortSpec>& ports);
-
 struct Lease {
   std::int64_t expires = 0;  // seconds since 1970; 0: never
   MacAddress mac{};
   Ipv4 address;
   std::string hostname;  // empty: none told
 };
+
+// "MAC,address,name" a line, of untagged ports with an address; `ports` may be of any network. Where
+// a card that is gone still has the lease of such an address, its MAC stands there as well: only so
+// does dnsmasq give the address to the new one.
+std::string DhcpHostsText(const NetworkSpec& network, const std::vector<PortSpec>& ports,
+                          const std::vector<Lease>& leases);
+// As /etc/hosts has it.
+std::string NamesText(const NetworkSpec& network, const std::vector<PortSpec>& ports);
 
 // Lines that are not leases of IPv4 to an Ethernet address are passed over.
 std::vector<Lease> ParseLeases(std::string_view text);

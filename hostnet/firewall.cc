@@ -22,6 +22,18 @@ class Nftables : public Firewall {
     return MakeError(Code::kInternal, fmt::format("nftables: {}", problem));
   }
 
+  std::string Read(const std::string& table) override {
+    std::string text;
+    for (const std::string_view family : {"inet", "bridge"}) {
+      const std::string command = fmt::format("list table {} {}", family, table);
+      if (nft_run_cmd_from_buffer(context_.get(), command.c_str()) == 0)
+        text += nft_ctx_get_output_buffer(context_.get());
+      else
+        static_cast<void>(nft_ctx_get_error_buffer(context_.get()));  // there is none
+    }
+    return text;
+  }
+
  private:
   Context context_;
 };

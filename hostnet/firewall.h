@@ -12,6 +12,9 @@ class Firewall {
   virtual ~Firewall() = default;
   // All of the text (hostnet/rules.h) in one transaction, or nothing of it.
   virtual Status Apply(const std::string& rules) = 0;
+  // Both tables of this name as the kernel tells them: another text once somebody has changed them.
+  // Empty: there are none.
+  virtual std::string Read(const std::string& table) = 0;
 };
 
 // By libnftables. One thread.

@@ -164,6 +164,13 @@ Status HostNetworks::RemovePort(const std::string& uid) {
   return Reconcile();
 }
 
+Status HostNetworks::RemovePortsOf(const std::string& owner) {
+  const std::string beginning = owner + "/";
+  const auto removed =
+      std::erase_if(ports_, [&](const PortSpec& port) { return port.uid.starts_with(beginning); });
+  return removed > 0 ? Reconcile() : Status();
+}
+
 std::string HostNetworks::Problem(const std::string& network_uid) const {
   const auto problem = problems_.find(network_uid);
   if (problem != problems_.end()) return problem->second.message;
@@ -187,12 +194,52 @@ Status HostNetworks::Reconcile() {
   problems_.clear();
   ASSIGN_OR_RETURN(const auto links, host_.links->List());
   RETURN_IF_ERROR(RemoveUnwanted(links));
-  RETURN_IF_ERROR(host_.firewall->Apply(RulesText(options_.names, networks_, ports_)));
+  RETURN_IF_ERROR(PutRules());
+  RETURN_IF_ERROR(PutForwarding());
+  return MakeNetworks();
+}
+
+// What is done while nothing else is wanted, was undone by somebody.
+void HostNetworks::Note(const std::string& network_uid, std::string what) {
+  if (checking_) repairs_.push_back({network_uid, std::move(what)});
+}
+
+Result<std::vector<Repair>> HostNetworks::Check() {
+  repairs_.clear();
+  const std::vector<std::string> ended = host_.name_servers->TakeEnded();
+  checking_ = true;
+  auto done = Reconcile();
+  checking_ = false;
+  for (const NetworkSpec& network : networks_) {
+    if (std::ranges::find(ended, IdOf(options_.names.Bridge(network.uid))) != ended.end())
+      repairs_.push_back({network.uid, "its DHCP and DNS server had ended"});
+  }
+  if (!done) return std::unexpected(done.error());
+  return std::move(repairs_);
+}
+
+// Written whole where they differ; else not touched.
+Status HostNetworks::PutRules() {
+  std::string text = RulesText(options_.names, networks_, ports_);
+  const std::string now = host_.firewall->Read(options_.names.Table());
+  const bool same = text == rules_;
+  if ((same && now == rules_read_) || (networks_.empty() && now.empty())) return {};
+  if (same) Note("", fmt::format("nftables: the tables {} had changed", options_.names.Table()));
+  rules_.clear();
+  RETURN_IF_ERROR(host_.firewall->Apply(text));
+  rules_read_ = host_.firewall->Read(options_.names.Table());
+  rules_ = std::move(text);
+  return {};
+}
+
+Status HostNetworks::PutForwarding() {
   const bool nat = std::ranges::any_of(networks_, [](const NetworkSpec& network) {
     return network.managed() != nullptr && network.managed()->nat;
   });
-  RETURN_IF_ERROR(nat ? forwarding_.Need() : forwarding_.Restore());
-  return MakeNetworks();
+  if (!nat) return forwarding_.Restore();
+  if (const auto now = host_.sysctls->Read("ipv4/ip_forward"); now && *now == "0")
+    Note("", "net.ipv4.ip_forward had been turned off");
+  return forwarding_.Need();
 }
 
 Status HostNetworks::RemoveUnwanted(const std::vector<Link>& links) {
@@ -230,9 +277,11 @@ Status HostNetworks::MakeNetworks() {
 
 Status HostNetworks::MakeManaged(const NetworkSpec& network, const std::vector<Link>& before) {
   const std::string name = options_.names.Bridge(network.uid);
-  if (LinkNamed(before, name) == nullptr)
+  if (LinkNamed(before, name) == nullptr) {
+    Note(network.uid, fmt::format("bridge {} was gone", name));
     RETURN_IF_ERROR(
         host_.links->MakeBridge({name, MacOf(0x02, network.uid), network.managed()->mtu}));
+  }
   ASSIGN_OR_RETURN(const auto links, host_.links->List());
   ASSIGN_OR_RETURN(const Link bridge, FindBridge(network, links));
   RETURN_IF_ERROR(SetUpBridge(network, bridge));
@@ -256,8 +305,13 @@ Status HostNetworks::SetUpBridge(const NetworkSpec& network, const Link& bridge)
     return reach.index == bridge.index && reach.address == wish.subnet.gateway() &&
            reach.subnet == wish.subnet;
   });
-  if (!there) RETURN_IF_ERROR(host_.links->AddAddress(bridge, wish.subnet.gateway(), wish.subnet));
-  return bridge.up ? Status() : host_.links->SetUp(bridge);
+  if (!there) {
+    Note(network.uid, fmt::format("bridge {} had lost its address", bridge.name));
+    RETURN_IF_ERROR(host_.links->AddAddress(bridge, wish.subnet.gateway(), wish.subnet));
+  }
+  if (bridge.up) return {};
+  Note(network.uid, fmt::format("bridge {} was down", bridge.name));
+  return host_.links->SetUp(bridge);
 }
 
 Result<Link> HostNetworks::FindBridge(const NetworkSpec& network,
@@ -303,6 +357,7 @@ Status HostNetworks::MakePort(const PortSpec& port, const Link& tap, const Link&
     RETURN_IF_ERROR(host_.sysctls->Write(ipv6, "1"));
   if (tap.mtu != bridge.mtu) RETURN_IF_ERROR(host_.links->SetMtu(tap, bridge.mtu));
   if (tap.bridge != bridge.index) {
+    Note(port.network, fmt::format("port {} was not in its bridge", tap.name));
     // A bridge without an address of its own takes its ports' lowest: this one is never that.
     RETURN_IF_ERROR(host_.links->SetMac(tap, MacOf(0xfe, port.uid)));
     RETURN_IF_ERROR(host_.links->SetBridge(tap, bridge));
@@ -310,16 +365,19 @@ Status HostNetworks::MakePort(const PortSpec& port, const Link& tap, const Link&
   // A port is down until it is in its VLAN, and in no other.
   if (port.vlan != 0)
     RETURN_IF_ERROR(host_.links->SetPortVlan(tap, port.vlan, bridge.default_vlan));
-  return tap.up ? Status() : host_.links->SetUp(tap);
+  if (tap.up) return {};
+  Note(port.network, fmt::format("port {} was down", tap.name));
+  return host_.links->SetUp(tap);
 }
 
 Status HostNetworks::Serve(const NetworkSpec& network, const Link& bridge) {
   if (!network.managed()->dhcp && !network.managed()->dns) return {};
   const std::string id = IdOf(bridge.name);
   const DnsmasqFiles files = host_.name_servers->Files(id);
-  return host_.name_servers->Serve({id,
-                                    DnsmasqConfigText(network, bridge.name, bridge.index, files),
-                                    DhcpHostsText(network, ports_), NamesText(network, ports_)});
+  ASSIGN_OR_RETURN(const std::vector<Lease> leases, host_.name_servers->Leases(id));
+  return host_.name_servers->Serve(
+      {id, DnsmasqConfigText(network, bridge.name, bridge.index, files),
+       DhcpHostsText(network, ports_, leases), NamesText(network, ports_)});
 }
 
 Result<std::vector<UniqueFd>> HostNetworks::OpenPort(const std::string& uid) {

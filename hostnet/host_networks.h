@@ -43,6 +43,12 @@ struct HostOptions {
 };
 Result<Host> OpenHost(const HostOptions& options, EventLoop* loop);
 
+// Something that was not as it had been left.
+struct Repair {
+  std::string network;  // its uid; empty: what all have in common
+  std::string what;     // for a person
+};
+
 class HostNetworks {
  public:
   struct Options {
@@ -58,6 +64,8 @@ class HostNetworks {
   Status Adopt(std::vector<NetworkSpec> networks, std::vector<PortSpec> ports);
   // The same for what is wanted now: after something else has changed the host.
   Status Reconcile();
+  // Reconcile, and what it had to put back: nothing, as long as nobody else changes what is ours.
+  Result<std::vector<Repair>> Check();
 
   // Makes or changes one. After an error one that is new is gone again, and one that was there is as
   // before. kInvalidArgument: the specification, or a change of its kind or subnet;
@@ -71,6 +79,8 @@ class HostNetworks {
   Status PutPort(const PortSpec& port);
   // Also the interface, if a machine still has it.
   Status RemovePort(const std::string& uid);
+  // All whose uid is "<owner>/…".
+  Status RemovePortsOf(const std::string& owner);
   // Makes the port's tap, up and in its bridge: one descriptor a queue, the last of which takes the
   // interface with it. kAlreadyExists while it is there, kNotFound if there is no such port.
   Result<std::vector<UniqueFd>> OpenPort(const std::string& uid);
@@ -93,6 +103,9 @@ class HostNetworks {
   Status ReconcileOr(const std::string& network_uid, const std::function<void()>& undo);
 
   Status RemoveUnwanted(const std::vector<Link>& links);
+  Status PutRules();
+  Status PutForwarding();
+  void Note(const std::string& network_uid, std::string what);
   Status MakeNetworks();
   Status MakeManaged(const NetworkSpec& network, const std::vector<Link>& links);
   Status SetUpBridge(const NetworkSpec& network, const Link& bridge);
@@ -107,6 +120,10 @@ class HostNetworks {
   std::vector<NetworkSpec> networks_;
   std::vector<PortSpec> ports_;
   std::map<std::string, Error> problems_;  // by uid of the network
+  std::string rules_;                      // as they were given to the kernel
+  std::string rules_read_;                 // as it told them afterwards
+  bool checking_ = false;
+  std::vector<Repair> repairs_;
 };
 
 }  // namespace gemel::hostnet

@@ -38,6 +38,8 @@ class NameServers {
   virtual Result<std::vector<Lease>> Leases(const std::string& id) = 0;
   // What is wrong with one that should run; empty: nothing.
   virtual std::string Problem(const std::string& id) const = 0;
+  // Those that have ended by themselves since this was asked last.
+  virtual std::vector<std::string> TakeEnded() = 0;
 };
 
 struct DnsmasqOptions {

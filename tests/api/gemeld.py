@@ -100,10 +100,12 @@ def family(pid):
 class Gemeld:
     """One daemon with folders of its own. Its machines end with close()."""
 
-    def __init__(self, folder, *words, environment=None):
+    def __init__(self, folder, *words, environment=None, namespace=None):
         self.folder = pathlib.Path(folder)
         self.state_dir, self.run_dir = self.folder / "state", self.folder / "run"
         self.words, self.environment = words, environment
+        # Of the network; nsenter becomes the daemon, and /sys stays what it is.
+        self.prefix = [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}"]
         self.process, self.channel = None, None
         self.starts = 0
 
@@ -112,8 +114,8 @@ class Gemeld:
         log = open(self.folder / "log", "ab")
         with log:
             self.process = subprocess.Popen(
-                [GEMELD, "--state-dir", self.state_dir, "--run-dir", self.run_dir, "--node", "n",
-                 "--boot-dir", GUESTS, *self.words],
+                [*self.prefix, GEMELD, "--state-dir", self.state_dir, "--run-dir", self.run_dir,
+                 "--node", "n", "--boot-dir", GUESTS, *self.words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env={**os.environ, **(self.environment or {})}, start_new_session=True)
         if wait:
@@ -138,6 +140,7 @@ class Gemeld:
         self.events = self.stub("events", "Events")
         self.nodes = self.stub("nodes", "Nodes")
         self.disks = self.stub("disks", "Disks")
+        self.networks = self.stub("networks", "Networks")
         self.consoles = self.stub("consoles", "Consoles")
 
     def stub(self, file, service):
@@ -173,12 +176,19 @@ class Gemeld:
             except grpc.RpcError as error:
                 if error.code() != grpc.StatusCode.NOT_FOUND and "deleted" not in error.details():
                     raise
+        self.delete_networks()
         deadline = time.monotonic() + DEADLINE
         while self.list() and time.monotonic() < deadline:
             time.sleep(0.05)
         left = self.processes()
         self.stop()
         assert not left, left
+
+    def delete_networks(self):
+        messages = v1("networks")
+        for network in self.networks.List(
+                messages.ListNetworksRequest(parent="projects/-", page_size=1000)).networks:
+            self.well(self.networks.Delete(messages.DeleteNetworkRequest(name=network.name)))
 
     def processes(self):
         """(pid, command line) of every process of our machines: jails, and all within them."""

@@ -23,6 +23,7 @@ struct FakeKernel {
                                                 {"ipv4/conf/all/forwarding", "0"}};
   std::string rules;
   std::map<std::string, NameServerWish> servers;
+  std::vector<std::string> ended;  // servers
   bool filters_vlans = true;
   int changes = 0;
   int fail_at = -1;  // the number of the change that fails; -1: none
@@ -131,6 +132,7 @@ class FakeFirewall : public Firewall {
     kernel_->rules = rules;
     return {};
   }
+  std::string Read(const std::string&) override { return kernel_->rules; }
 
  private:
   FakeKernel* kernel_;
@@ -185,6 +187,7 @@ class FakeNameServers : public NameServers {
   }
   Result<std::vector<Lease>> Leases(const std::string&) override { return std::vector<Lease>{}; }
   std::string Problem(const std::string&) const override { return {}; }
+  std::vector<std::string> TakeEnded() override { return std::exchange(kernel_->ended, {}); }
 
  private:
   FakeKernel* kernel_;

@@ -20,6 +20,11 @@ class FakeVmStore final : public daemon::VmStore {
       contents.vms.push_back(vm);
     }
     for (const auto& name : batch.delete_vms) DropVm(name);
+    for (const auto& network : batch.put_networks) {
+      DropNetwork(network.name());
+      contents.networks.push_back(network);
+    }
+    for (const auto& name : batch.delete_networks) DropNetwork(name);
     for (const auto& operation : batch.put_operations) {
       std::erase_if(contents.operations,
                     [&](const auto& other) { return other.name() == operation.name(); });
@@ -47,13 +52,16 @@ class FakeVmStore final : public daemon::VmStore {
     return found == contents.vms.end() ? nullptr : &*found;
   }
 
-  daemon::StoreContents contents{"store", {}, {}, {}, {}, {}, 0};
+  daemon::StoreContents contents{"store", {}, {}, {}, {}, {}, {}, 0};
   std::optional<Error> error;  // of every Commit from now on
   int commits = 0;
 
  private:
   void DropVm(const std::string& name) {
     std::erase_if(contents.vms, [&](const auto& vm) { return vm.vm.name() == name; });
+  }
+  void DropNetwork(const std::string& name) {
+    std::erase_if(contents.networks, [&](const auto& network) { return network.name() == name; });
   }
 };
 

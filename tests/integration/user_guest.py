@@ -34,8 +34,8 @@ def ip4(text):
 class Guest:
     """`address` is what DHCP would give, unless told otherwise."""
 
-    def __init__(self, link, address="10.0.2.15", gateway="10.0.2.2"):
-        self.link = link
+    def __init__(self, link, address="10.0.2.15", gateway="10.0.2.2", mac=MAC):
+        self.link, self.mac = link, mac
         self.address, self.gateway = address, gateway
         self.gateway_mac = None
         self.ids = itertools.count(1)
@@ -68,14 +68,14 @@ class Guest:
             return False
         sender_mac, sender, _, target = struct.unpack_from("!6s4s6s4s", frame, 22)
         if target == ip4(self.address):
-            self.send_frame(sender_mac + MAC + struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2) + MAC +
-                            target + sender_mac + sender)
+            self.send_frame(sender_mac + self.mac + struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2) +
+                            self.mac + target + sender_mac + sender)
         return True
 
     def resolve(self, address):
         """The MAC of an address, by ARP."""
-        self.send_frame(BROADCAST + MAC + struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 1) + MAC +
-                        ip4(self.address) + b"\0" * 6 + ip4(address))
+        self.send_frame(BROADCAST + self.mac + struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 1) +
+                        self.mac + ip4(self.address) + b"\0" * 6 + ip4(address))
         reply = self.receive_frame(
             lambda f: f[12:14] == b"\x08\x06" and f[20:22] == b"\0\x02" and f[28:32] == ip4(address))
         return reply[22:28]
@@ -87,7 +87,7 @@ class Guest:
                              64, protocol, 0, ip4(source or self.address), ip4(to))
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
         mac = BROADCAST if to == "255.255.255.255" else self.gateway_mac
-        self.send_frame(mac + MAC + struct.pack("!H", IPV4) + header + payload)
+        self.send_frame(mac + self.mac + struct.pack("!H", IPV4) + header + payload)
 
     def receive_ip(self, protocol, wanted=lambda source, payload: True, deadline=DEADLINE):
         """(source address, payload) of the first packet that is wanted."""
@@ -119,18 +119,19 @@ class Guest:
         self.send_ip(ICMP, to, request[:2] + struct.pack("!H", checksum(request)) + request[4:])
         self.receive_ip(ICMP, lambda source, p: source == to and p[0] == 0 and p[8:] == data, deadline)
 
-    def dhcp(self, kind, requested=None):
+    def dhcp(self, kind, requested=None, deadline=DEADLINE):
         """Sends DISCOVER (1) or REQUEST (3); the answer's (type, address, options)."""
         number = os.urandom(4)
         options = bytes([53, 1, kind])
         if requested:
             options += bytes([50, 4]) + ip4(requested)
-        message = (struct.pack("!BBBB", 1, 1, 6, 0) + number + b"\0" * 20 + MAC + b"\0" * 202 +
+        message = (struct.pack("!BBBB", 1, 1, 6, 0) + number + b"\0" * 20 + self.mac + b"\0" * 202 +
                    b"\x63\x82\x53\x63" + options + b"\xff")
         self.send_udp("255.255.255.255", 67, 68, message, source="0.0.0.0")
         self.gateway_mac = None
-        _, _, answer = self.receive_udp(68)
-        assert answer[4:8] == number
+        answer = b""
+        while answer[4:8] != number:  # another is of a question that came to nothing
+            _, _, answer = self.receive_udp(68, deadline)
         return self.parse_dhcp(answer)
 
     @staticmethod

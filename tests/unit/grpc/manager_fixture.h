@@ -12,6 +12,7 @@
 
 #include "grpc/vm_manager.h"
 #include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_network_host.h"
 #include "tests/fakes/fake_vm_store.h"
 #include "tests/fakes/fake_vm_supervisor.h"
 
@@ -46,6 +47,9 @@ class VmManagerTest : public ::testing::Test {
     options.paths.disk_path = [](std::string_view) -> ApiResult<std::string> {
       return std::unexpected(InvalidField("", "no disks here"));
     };
+    options.paths.tap_name = [](const std::string&) { return "tap"; };
+    options.networks = &network_host_;
+    options.host_bridges = {"br0"};
     manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, &store_,
                                            published_.get(), options);
     bool ready = false;
@@ -130,6 +134,7 @@ class VmManagerTest : public ::testing::Test {
   testing::FakeVmSupervisor supervisor_{
       loop_.get(),
       [this](const VmUid& uid, const VmEvent& event) { manager_->OnVmEvent(uid, event); }};
+  testing::FakeNetworkHost network_host_{loop_.get()};
   std::unique_ptr<Timers> timers_;
   std::unique_ptr<Published> published_;
   std::unique_ptr<VmManager> manager_;

@@ -80,7 +80,7 @@ TEST(DnsmasqConfigTest, Hosts_AreThoseOfTheNetwork) {
   PortSpec tagged = Port("tagged", 0x0a580006);
   tagged.vlan = 5;
   const std::vector<PortSpec> ports = {Port("web", 0x0a580002), other, tagged};
-  EXPECT_EQ(DhcpHostsText(Network(), ports), "02:00:00:00:00:ab,10.88.0.2,web\n");
+  EXPECT_EQ(DhcpHostsText(Network(), ports, {}), "02:00:00:00:00:ab,10.88.0.2,web\n");
   EXPECT_EQ(NamesText(Network(), ports), "10.88.0.2 web.one.gemel web\n");
 }
 
@@ -102,6 +102,18 @@ TEST(LeasesTest, OtherLines_ArePassedOver) {
                           "1 06-02:00:00:00:00:cd 10.88.0.3 a b\n"
                           "1 02:00:00:00:00:cd 10.88.0 a b\n")
                   .empty());
+}
+
+// dnsmasq keeps an address for a card that is gone, unless the new one is said to be the same host.
+TEST(DnsmasqConfigTest, LeaseOfACardThatIsGone_IsTheNewOnes) {
+  PortSpec other = Port("db", 0x0a580003);
+  other.mac[5] = 1;
+  const std::vector<Lease> leases = {{0, {2, 0, 0, 0, 0, 9}, {0x0a580002}, ""},
+                                     {0, {2, 0, 0, 0, 0, 0xab}, {0x0a580003}, ""},
+                                     {0, {2, 0, 0, 0, 0, 8}, {0x0a580009}, ""}};
+  EXPECT_EQ(DhcpHostsText(Network(), {Port("web", 0x0a580002), other}, leases),
+            "02:00:00:00:00:ab,02:00:00:00:00:09,10.88.0.2,web\n"
+            "02:00:00:00:00:01,10.88.0.3,db\n");
 }
 
 }  // namespace

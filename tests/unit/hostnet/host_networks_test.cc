@@ -58,13 +58,51 @@ TEST_F(HostNetworksTest, Put_MakesBridgeRulesAndServer) {
   EXPECT_EQ(kernel_.sysctls[fmt::format("ipv6/conf/{}/disable_ipv6", Bridge()->name)], "1");
 }
 
-TEST_F(HostNetworksTest, PutTwice_ChangesNothingButTheSameRules) {
+TEST_F(HostNetworksTest, PutTwice_ChangesNothing) {
   ASSERT_TRUE(networks_->PutNetwork(Managed()));
   ASSERT_TRUE(networks_->PutPort(Port()));
   ASSERT_TRUE(networks_->OpenPort("p1"));
   kernel_.changes = 0;
   ASSERT_TRUE(networks_->PutNetwork(Managed()));
-  EXPECT_EQ(kernel_.changes, 1) << "the transaction of the rules alone";
+  EXPECT_EQ(kernel_.changes, 0);
+}
+
+TEST_F(HostNetworksTest, NoNetworks_TouchNothing) {
+  ASSERT_TRUE(networks_->Adopt({}, {}));
+  EXPECT_EQ(kernel_.changes, 0);
+}
+
+TEST_F(HostNetworksTest, Check_TellsAndPutsBackWhatSomebodyChanged) {
+  ASSERT_TRUE(networks_->PutNetwork(Managed()));
+  ASSERT_TRUE(networks_->PutPort(Port()));
+  ASSERT_TRUE(networks_->OpenPort("p1"));
+  const auto nothing = networks_->Check();
+  ASSERT_TRUE(nothing);
+  EXPECT_TRUE(nothing->empty());
+  const std::string rules = kernel_.rules;
+  kernel_.rules = "flushed";
+  kernel_.sysctls["ipv4/ip_forward"] = "0";
+  kernel_.ended = {Bridge()->name};
+  kernel_.Named(networks_->TapOf("p1"))->bridge = 0;
+  Bridge()->up = false;
+  const auto repairs = networks_->Check();
+  ASSERT_TRUE(repairs);
+  EXPECT_EQ(repairs->size(), 5U);
+  EXPECT_EQ(std::ranges::count(*repairs, "n1", &Repair::network), 3);
+  EXPECT_EQ(kernel_.rules, rules);
+  EXPECT_EQ(kernel_.sysctls["ipv4/ip_forward"], "1");
+  EXPECT_EQ(kernel_.Named(networks_->TapOf("p1"))->bridge, Bridge()->index);
+  EXPECT_TRUE(networks_->Check()->empty());
+}
+
+TEST_F(HostNetworksTest, PortsOfAnOwner_GoTogether) {
+  ASSERT_TRUE(networks_->PutNetwork(Managed()));
+  ASSERT_TRUE(networks_->PutPort(Port("vm/0", 2)));
+  ASSERT_TRUE(networks_->PutPort(Port("vm/1", 3)));
+  ASSERT_TRUE(networks_->PutPort(Port("vm2/0", 4)));
+  ASSERT_TRUE(networks_->RemovePortsOf("vm"));
+  ASSERT_EQ(networks_->ports().size(), 1U);
+  EXPECT_EQ(networks_->ports()[0].uid, "vm2/0");
 }
 
 TEST_F(HostNetworksTest, Adopt_ChangesNothingOfWhatIsThere) {
