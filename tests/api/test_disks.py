@@ -83,6 +83,16 @@ def test_disk_of_a_machine_is_not_deleted(daemon):
     assert gemeld.reason_of(error) == "RESOURCE_IN_USE"
 
 
+def test_disk_of_another_project_is_none(daemon):
+    daemon.well(create(daemon))
+    spec = daemon.spec("idle", "")
+    spec.disks.add(disk=ROOT_DISK)
+    error = refused(lambda: daemon.create(spec=spec, project="q"))
+    assert gemeld.fields_of(error) == ["virtual_machine.spec.disks[0].disk"]
+    assert "is not a disk of projects/q" in error.details()
+    assert not get(daemon).users
+
+
 @needs_kvm
 def test_machine_with_a_disk_runs(daemon):
     daemon.well(create(daemon))
