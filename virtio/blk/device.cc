@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/gate.h"
 #include "base/log.h"
 #include "virtio/blk/config_space.h"
@@ -30,11 +31,13 @@ constexpr std::uint16_t kMaxQueues = 64;
 constexpr std::uint32_t kSegMax = 126;
 // So many requests are started before other events have their turn, whatever the guest does.
 constexpr int kRequestsATurn = 1024;
+constexpr std::int64_t kBetweenReportsNs = 10'000'000'000;
 
 // A request whose chain the backend works on.
 struct InFlight {
   std::optional<DescriptorChain> chain;
   BlkRequest request;
+  std::int64_t begun_ns = 0;
   std::vector<iovec> storage;  // only for drivers that put status or header beside data
 };
 
@@ -74,18 +77,20 @@ class Blk final : public VirtioDevice, public Worker::Client {
   void StartIo(Queue& queue, DescriptorChain chain, const BlkRequest& request);
   bool WriteThrough(BlkRequest::Kind kind) const;
   std::size_t Reap();
-  void Complete(const BlockCompletion& completion);
+  void Complete(const BlockCompletion& completion, std::int64_t now_ns);
+  void Fail(const BlkRequest& request, int error, std::int64_t now_ns);
   void Answer(Queue& queue, DescriptorChain chain, BlkStatus status, std::uint32_t data_written);
   void AnswerId(Queue& queue, DescriptorChain chain, std::uint64_t room);
   void Interrupt();
   void Leave(std::size_t completions);
-  void Count(const BlkRequest& request);
+  void Count(const BlkRequest& request, std::int64_t took_ns);
 
   const std::string name_;
   std::array<std::byte, kBlkIdBytes> id_{};
   const std::unique_ptr<block::BlockBackend> backend_;
   BlkCounters own_counters_;
   BlkCounters& counters_;
+  const std::function<void(const BlkTrouble&)> on_trouble_;
   std::vector<std::uint16_t> queue_sizes_;
   std::uint64_t features_ = 0;
   BlkConfig config_{};
@@ -95,6 +100,10 @@ class Blk final : public VirtioDevice, public Worker::Client {
   std::vector<Queue> queues_;  // by queue number; those that the driver left off are empty
   bool watched_ = false;       // completions reach us; without that nothing is started
   bool queued_ = false;        // the backend has requests that were not submitted
+  // One reading of the clock for a batch of requests, which are begun at once.
+  std::int64_t batch_ns_ = 0;
+  std::uint64_t unreported_ = 0;
+  std::int64_t report_after_ns_ = 0;
   Gate gate_;
 
   std::unique_ptr<Worker> worker_;  // last: calls us until it is joined
@@ -161,6 +170,7 @@ Blk::Blk(BlkOptions options)
     : name_(std::move(options.name)),
       backend_(std::move(options.backend)),
       counters_(options.counters != nullptr ? *options.counters : own_counters_),
+      on_trouble_(std::move(options.on_trouble)),
       queue_sizes_(options.num_queues, kQueueSize),
       features_(OfferedFeatures(*backend_, options.num_queues)),
       config_(MakeConfig(*backend_, features_, options.num_queues)),
@@ -224,6 +234,7 @@ void Blk::Pump(Queue& queue) {
   std::size_t completions = 0;
   while (true) {
     queue.active->queue->DisableNotification();
+    batch_ns_ = MonotonicNs();
     const Stop stop = Fill(queue, left);
     if (std::exchange(queued_, false)) {
       if (const Status submitted = backend_->Submit(); !submitted)
@@ -306,6 +317,7 @@ void Blk::StartIo(Queue& queue, DescriptorChain chain, const BlkRequest& request
   if (request.kind == Kind::kWrite)
     io.iov = SliceIov(chain.readable(), sizeof(BlkRequestHeader), request.length, slot.storage);
   slot.request = request;
+  slot.begun_ns = batch_ns_;
   slot.chain.emplace(std::move(chain));
   gate_.Enter();
   backend_->Queue(io);
@@ -320,13 +332,15 @@ std::size_t Blk::Reap() {
   std::size_t n = 0;
   do {
     n = backend_->Reap(completions);
-    for (std::size_t i = 0; i < n; ++i) Complete(completions[i]);
+    if (n == 0) break;
+    const std::int64_t now_ns = MonotonicNs();
+    for (std::size_t i = 0; i < n; ++i) Complete(completions[i], now_ns);
     total += n;
   } while (n == completions.size());
   return total;
 }
 
-void Blk::Complete(const BlockCompletion& completion) {
+void Blk::Complete(const BlockCompletion& completion, std::int64_t now_ns) {
   Queue& queue = queues_[completion.tag >> 16];
   InFlight& slot = queue.in_flight[completion.tag & 0xffff];
   CHECK(slot.chain.has_value());
@@ -334,14 +348,29 @@ void Blk::Complete(const BlockCompletion& completion) {
   slot.chain.reset();
   const BlkRequest& request = slot.request;
   if (completion.result < 0) {
-    LOG(kWarning, name_, "{} of {} bytes at {}: {}", ToString(request.kind), request.length,
-        request.offset, strerror(static_cast<int>(-completion.result)));
+    Fail(request, static_cast<int>(-completion.result), now_ns);
     return Answer(queue, std::move(chain), BlkStatus::kIoError, 0);
   }
-  Count(request);
+  Count(request, now_ns - slot.begun_ns);
   const bool read = request.kind == Kind::kRead;
   Answer(queue, std::move(chain), BlkStatus::kOk,
          read ? static_cast<std::uint32_t>(request.length) : 0);
+}
+
+void Blk::Fail(const BlkRequest& request, int error, std::int64_t now_ns) {
+  Add(counters_.io_errors, 1);
+  ++unreported_;
+  if (on_trouble_ == nullptr || now_ns < report_after_ns_) {
+    LOG(kWarning, name_, "{} of {} bytes at {}: {}", ToString(request.kind), request.length,
+        request.offset, strerror(error));
+    return;
+  }
+  report_after_ns_ = now_ns + kBetweenReportsNs;
+  BlkTrouble trouble{fmt::format("{} of {} bytes at {}: {}", ToString(request.kind), request.length,
+                                 request.offset, strerror(error)),
+                     std::exchange(unreported_, 0)};
+  LOG(kWarning, name_, "{}", trouble.what);
+  on_trouble_(trouble);
 }
 
 // `data_written`: bytes in front of the status that hold data. The used length counts what was
@@ -374,15 +403,19 @@ void Blk::Leave(std::size_t completions) {
   for (std::size_t i = 0; i < completions; ++i) gate_.Leave();
 }
 
-void Blk::Count(const BlkRequest& request) {
+void Blk::Count(const BlkRequest& request, std::int64_t took_ns) {
+  const auto took = static_cast<std::uint64_t>(std::max<std::int64_t>(took_ns, 0));
   switch (request.kind) {
     case Kind::kRead:
       Add(counters_.reads, 1);
+      Add(counters_.read_ns, took);
       return Add(counters_.bytes_read, request.length);
     case Kind::kWrite:
       Add(counters_.writes, 1);
+      Add(counters_.write_ns, took);
       return Add(counters_.bytes_written, request.length);
     case Kind::kFlush:
+      Add(counters_.flush_ns, took);
       return Add(counters_.flushes, 1);
     case Kind::kDiscard:
       return Add(counters_.discards, 1);
@@ -410,7 +443,11 @@ std::vector<std::pair<std::string, std::uint64_t>> List(const BlkCounters& count
           {"flushes", get(counters.flushes)},
           {"discards", get(counters.discards)},
           {"write_zeroes", get(counters.write_zeroes)},
-          {"errors", get(counters.errors)}};
+          {"errors", get(counters.errors)},
+          {"io_errors", get(counters.io_errors)},
+          {"read_ns", get(counters.read_ns)},
+          {"write_ns", get(counters.write_ns)},
+          {"flush_ns", get(counters.flush_ns)}};
 }
 
 }  // namespace gemel::virtio

@@ -346,6 +346,9 @@ ControlEvent EventFromProto(const internal::Event& in) {
       return CrashedEvent{in.crashed().reason(), in.crashed().report(), CrashKind(in.crashed())};
     case Case::kSerialInfo:
       return SerialInfoEvent{in.serial_info().path()};
+    case Case::kDiskError:
+      return DiskErrorEvent{in.disk_error().device(), in.disk_error().reason(),
+                            in.disk_error().count()};
     case Case::EVENT_NOT_SET:
       break;
   }
@@ -413,6 +416,11 @@ ControlMessage EncodeEvent(const ControlEvent& event) {
             e->mutable_crashed()->set_triple_fault(c.kind == CrashedEvent::Kind::kTripleFault);
           },
           [&](const SerialInfoEvent& s) { e->mutable_serial_info()->set_path(s.path); },
+          [&](const DiskErrorEvent& d) {
+            e->mutable_disk_error()->set_device(d.device);
+            e->mutable_disk_error()->set_reason(d.reason);
+            e->mutable_disk_error()->set_count(d.count);
+          },
           [](const UnknownEvent&) {},
       },
       event);

@@ -159,10 +159,17 @@ struct CrashedEvent {
 struct SerialInfoEvent {
   std::string path;  // of the pty or socket
 };
+// The host could not read or write a disk; the guest was told so. At most every 10 s a disk.
+struct DiskErrorEvent {
+  std::string device;       // "blk0"
+  std::string reason;       // one line: "write of 4096 bytes at 8192: No space left on device"
+  std::uint64_t count = 0;  // such errors since the last event
+};
 struct UnknownEvent {};  // of a newer VMM: to be ignored
 
-using ControlEvent = std::variant<HelloEvent, RunningEvent, PoweredOffEvent, RebootRequestedEvent,
-                                  ResetDoneEvent, CrashedEvent, SerialInfoEvent, UnknownEvent>;
+using ControlEvent =
+    std::variant<HelloEvent, RunningEvent, PoweredOffEvent, RebootRequestedEvent, ResetDoneEvent,
+                 CrashedEvent, SerialInfoEvent, DiskErrorEvent, UnknownEvent>;
 
 using FromVmm = std::variant<ControlReply, ControlEvent>;
 

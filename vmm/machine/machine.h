@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "virtio/balloon/device.h"
+#include "virtio/blk/device.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/config/net_fds.h"
 
@@ -67,6 +68,8 @@ class MachineObserver {
   }
   // The guest's kernel said that it panicked; the machine is off.
   virtual void OnPanicked() = 0;
+  // A disk's file could not be read or written. The guest knows; at most every 10 s a disk.
+  virtual void OnDiskTrouble(const std::string&, const virtio::BlkTrouble&) {}
 };
 
 // One device as it stands in the machine, for `info`.

@@ -69,7 +69,10 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   base.ports = &ports_;
   base.mmio = &mmio_;
   ASSIGN_OR_RETURN(platform_, Platform::Create(base));
-  ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds));
+  const auto on_trouble = [this](const std::string& device, const virtio::BlkTrouble& trouble) {
+    PostIfAlive([this, device, trouble] { observer_->OnDiskTrouble(device, trouble); });
+  };
+  ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds, on_trouble));
   for (VirtioPart& part : parts) {
     if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
     if (part.disk != nullptr) disks_.emplace_back(part.info.name, part.disk);

@@ -14,7 +14,8 @@
 namespace gemel {
 namespace {
 
-Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd) {
+Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd,
+                              const DiskTroubleCallback& on_trouble) {
   block::RawOptions options;
   options.fd = std::move(fd);
   options.read_only = disk.readonly;
@@ -32,10 +33,14 @@ Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueF
   if (disk.engine == IoEngine::kAuto && part.info.engine == "sync")
     part.info.note = "this host refuses io_uring";
   part.disk = std::make_shared<virtio::BlkCounters>();
+  auto tell = [on_trouble, name = part.info.name](const virtio::BlkTrouble& trouble) {
+    on_trouble(name, trouble);
+  };
   ASSIGN_OR_RETURN(part.device, virtio::CreateBlk({.name = part.info.name,
                                                    .serial = disk.serial,
                                                    .backend = std::move(*backend),
-                                                   .counters = part.disk.get()}));
+                                                   .counters = part.disk.get(),
+                                                   .on_trouble = std::move(tell)}));
   return part;
 }
 
@@ -153,10 +158,12 @@ Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds) {
 
 }  // namespace
 
-Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds) {
+Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
+                                                    const DiskTroubleCallback& on_trouble) {
   std::vector<VirtioPart> parts;
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
-    ASSIGN_OR_RETURN(VirtioPart disk, CreateDisk(i, config.disks[i], std::move(fds.disks[i])));
+    ASSIGN_OR_RETURN(VirtioPart disk,
+                     CreateDisk(i, config.disks[i], std::move(fds.disks[i]), on_trouble));
     parts.push_back(std::move(disk));
   }
   for (std::size_t i = 0; i < config.nets.size(); ++i) {

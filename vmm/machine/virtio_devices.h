@@ -1,7 +1,9 @@
 // The machine's virtio devices, made from its configuration. Which bus they will hang on is none of
 // their business: the profile's Platform attaches them (platform.h).
 #pragma once
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -24,8 +26,13 @@ struct VirtioPart {
   virtio::BalloonControl* balloon = nullptr;  // of a balloon: lives as long as the device
 };
 
+// As BlkOptions::on_trouble, of the disk that is called so.
+using DiskTroubleCallback =
+    std::function<void(const std::string& device, const virtio::BlkTrouble& trouble)>;
+
 // In the order in which guests find them, which is guest ABI. Takes the descriptors
 // it needs out of `fds`. An error names the argument and the value that cannot be had.
-Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds);
+Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
+                                                    const DiskTroubleCallback& on_trouble);
 
 }  // namespace gemel

@@ -281,6 +281,10 @@ void VmServer::OnTripleFault(const std::string& reason, const std::string& repor
   End({CrashedEvent{reason, report, CrashedEvent::Kind::kTripleFault}, 1, "triple-fault", reason});
 }
 
+void VmServer::OnDiskTrouble(const std::string& device, const virtio::BlkTrouble& trouble) {
+  Send(EncodeEvent(DiskErrorEvent{device, trouble.what, trouble.count}));
+}
+
 void VmServer::OnPanicked() {
   const std::string reason = "the guest's kernel panicked";
   End({CrashedEvent{reason, "", CrashedEvent::Kind::kPanic}, 1, "guest-panicked", reason});

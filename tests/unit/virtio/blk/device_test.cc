@@ -7,8 +7,10 @@
 #include <chrono>
 #include <cstring>
 #include <future>
+#include <mutex>
 #include <string>
 
+#include "base/clock.h"
 #include "base/load_le.h"
 #include "tests/fakes/fake_block_backend.h"
 #include "tests/fakes/fake_driver_queue.h"
@@ -52,7 +54,11 @@ class BlkTest : public ::testing::Test {
     auto device = CreateBlk({.name = "blk0",
                              .serial = "disk-1",
                              .backend = std::move(backend),
-                             .counters = &counters_});
+                             .counters = &counters_,
+                             .on_trouble = [this](const BlkTrouble& trouble) {
+                               const std::lock_guard lock(mutex_);
+                               troubles_.push_back(trouble);
+                             }});
     CHECK(device.has_value());
     device_ = *std::move(device);
   }
@@ -106,6 +112,8 @@ class BlkTest : public ::testing::Test {
   EventFd kick_ = MakeEvent();
   FakeInterrupt interrupt_, needs_reset_;
   BlkCounters counters_;
+  std::mutex mutex_;
+  std::vector<BlkTrouble> troubles_;  // under mutex_
   std::unique_ptr<VirtioDevice> device_;
   FakeBlockBackend* backend_ = nullptr;  // device_'s
   bool started_ = false;
@@ -220,6 +228,50 @@ TEST_F(BlkTest, BackendError_IsTheGuestsError) {
   EXPECT_EQ(Do(Header(BlkRequestType::kOut) + std::string(512, 'x')), BlkStatus::kIoError);
   backend_->Fail(Op::kWrite, 0);
   EXPECT_EQ(Do(Header(BlkRequestType::kOut) + std::string(512, 'x')), BlkStatus::kOk);
+}
+
+TEST_F(BlkTest, BackendErrors_AreReportedOnceAndCounted) {
+  Start();
+  backend_->Fail(Op::kWrite, ENOSPC);
+  Do(Header(BlkRequestType::kOut, 2) + std::string(512, 'x'));
+  Do(Header(BlkRequestType::kOut, 3) + std::string(512, 'x'));
+  Reset();
+  EXPECT_EQ(counters_.io_errors, 2u);
+  const std::lock_guard lock(mutex_);
+  ASSERT_EQ(troubles_.size(), 1u);
+  EXPECT_EQ(troubles_[0].what, "write of 512 bytes at 1024: No space left on device");
+  EXPECT_EQ(troubles_[0].count, 1u);
+}
+
+TEST_F(BlkTest, RequestThatTheGuestGotWrong_IsNotReported) {
+  Start();
+  Do(Header(BlkRequestType::kIn, ~std::uint64_t{0}), 512);
+  Reset();
+  EXPECT_EQ(counters_.errors, 1u);
+  EXPECT_EQ(counters_.io_errors, 0u);
+  const std::lock_guard lock(mutex_);
+  EXPECT_TRUE(troubles_.empty());
+}
+
+TEST_F(BlkTest, RequestThatWaitedInTheBackend_CountsItsTime) {
+  Start();
+  backend_->Hold();
+  GuestAddress status;
+  DescriptorChainBuilder chain(driver_);
+  chain.AppendReadable(Header(BlkRequestType::kOut) + std::string(512, 'x'));
+  chain.AppendWritable(1, &status);
+  chain.Build();
+  const std::int64_t before = MonotonicNs();
+  kick_.Signal();
+  ASSERT_TRUE(backend_->WaitForHeld(1));
+  const std::int64_t held = MonotonicNs();
+  backend_->Release();
+  AwaitUsed();
+  const std::int64_t after = MonotonicNs();
+  EXPECT_GE(counters_.write_ns, 0u);
+  EXPECT_LE(counters_.write_ns, static_cast<std::uint64_t>(after - before));
+  EXPECT_GT(after, held);
+  EXPECT_EQ(counters_.read_ns, 0u);
 }
 
 TEST_F(BlkTest, WriteToAReadOnlyDisk_IsAnErrorThatTheBackendNeverSees) {

@@ -323,6 +323,10 @@ TEST(ControlMessages, Events_KeepTheirFields) {
   EXPECT_EQ(crashed.reason, "triple fault");
   EXPECT_EQ(crashed.report, "rip 0\nrsp 1");
   EXPECT_EQ(EventRoundTrip(SerialInfoEvent{"/dev/pts/3"}).path, "/dev/pts/3");
+  const DiskErrorEvent disk = EventRoundTrip(DiskErrorEvent{"blk0", "write: full", 3});
+  EXPECT_EQ(disk.device, "blk0");
+  EXPECT_EQ(disk.reason, "write: full");
+  EXPECT_EQ(disk.count, 3u);
   EventRoundTrip(RunningEvent{});
   EventRoundTrip(PoweredOffEvent{});
   EventRoundTrip(RebootRequestedEvent{});
