@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "base/clock.h"
+#include "base/log_sink.h"
 
 namespace gemel {
 namespace {
@@ -17,12 +18,18 @@ constexpr std::uint32_t kLinesAWindow = 10;
 struct LogSettings {
   std::atomic<int> fd{STDERR_FILENO};
   std::atomic<LogLevel> level{LogLevel::kInfo};
+  std::atomic<LogSink> sink{nullptr};
   std::string name;
 };
 
 LogSettings& Settings() {
   static LogSettings settings;
   return settings;
+}
+
+std::string& RequestOfThread() {
+  thread_local std::string id;
+  return id;
 }
 
 std::string_view LevelName(LogLevel level) {
@@ -50,6 +57,9 @@ void WriteUnlessFull(int fd, std::string_view text) {
 }
 
 void SetLogFd(int fd) { Settings().fd = fd; }
+void SetLogSink(LogSink sink) { Settings().sink = sink; }
+LogRequest::LogRequest(std::string id) : before_(std::exchange(RequestOfThread(), std::move(id))) {}
+LogRequest::~LogRequest() { RequestOfThread() = std::move(before_); }
 void SetLogLevel(LogLevel level) { Settings().level = level; }
 void SetLogName(std::string name) { Settings().name = std::move(name); }
 bool LogEnabled(LogLevel level) {
@@ -72,10 +82,15 @@ bool LogLimiter::Admit(std::int64_t now_ms, std::uint32_t* suppressed) {
 
 void WriteLog(LogLevel level, std::string_view component, std::string_view message) {
   const LogSettings& settings = Settings();
+  const std::string& request = RequestOfThread();
+  const LogSink sink = settings.sink.load();
+  if (sink != nullptr && sink({level, component, message, request})) return;
+  const std::string suffix = request.empty() ? "" : fmt::format(" request_id={}", request);
   const std::string line =
       settings.name.empty()
-          ? fmt::format("{} {}: {}\n", LevelName(level), component, message)
-          : fmt::format("{} {}: {}: {}\n", LevelName(level), settings.name, component, message);
+          ? fmt::format("{} {}: {}{}\n", LevelName(level), component, message, suffix)
+          : fmt::format("{} {}: {}: {}{}\n", LevelName(level), settings.name, component, message,
+                        suffix);
   WriteUnlessFull(settings.fd.load(), line);
 }
 

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/log.h"
 
@@ -40,7 +41,7 @@ Result<sockaddr_un> AddressOf(const std::string& path) {
 
 Result<std::unique_ptr<ApiServer>> ApiServer::Start(
     const DaemonConfig& config, const std::vector<grpc::Service*>& services, EventLoop* loop,
-    const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+    const std::shared_ptr<grpc::ServerCredentials>& credentials, Interceptors interceptors) {
   std::unique_ptr<ApiServer> made(new ApiServer(loop, config.run_dir + "/api.sock"));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -52,6 +53,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::Start(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int port = 0;
   if (credentials != nullptr) builder.AddListeningPort(config.tls_listen, credentials, &port);
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service : services) builder.RegisterService(service);
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || (credentials != nullptr && port == 0))

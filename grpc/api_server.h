@@ -3,6 +3,7 @@
 // vouch for who they are (LocalIdentity).
 #pragma once
 #include <grpcpp/server.h>
+#include <grpcpp/support/server_interceptor.h>
 
 #include <memory>
 #include <string>
@@ -22,10 +23,14 @@ namespace gemel::daemon {
 
 class ApiServer {
  public:
+  using Interceptors =
+      std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>;
+
   // `services` and `loop` outlive it; `loop` is run by the caller and accepts. `credentials` null: no TCP.
+  // `interceptors` see every call.
   static Result<std::unique_ptr<ApiServer>> Start(
       const DaemonConfig& config, const std::vector<grpc::Service*>& services, EventLoop* loop,
-      const std::shared_ptr<grpc::ServerCredentials>& credentials);
+      const std::shared_ptr<grpc::ServerCredentials>& credentials, Interceptors interceptors = {});
   // Ends streams and calls, the latter after a second's grace. Not on a thread that calls need.
   ~ApiServer();
 

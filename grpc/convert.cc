@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
+#include "grpc/vm_cgroup.h"
 #include "grpc/vm_folder.h"
+#include "grpc/vm_statistics.h"
 #include "vmm/config/net_config.h"
 
 namespace gemel::daemon {
@@ -208,6 +211,15 @@ ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std
   return config;
 }
 
+std::uint64_t MemoryNeed(const v1::VirtualMachineSpec& spec) {
+  VmSize size;
+  size.memory = spec.memory().size_bytes();
+  size.cpus = spec.cpu().count();
+  size.devices =
+      static_cast<std::size_t>(spec.disks_size()) + static_cast<std::size_t>(spec.nics_size());
+  return size.memory + MemoryOverhead(size);
+}
+
 ApiResult<VmLimits> ToLimits(const v1::VirtualMachineSpec& spec, std::string_view prefix) {
   const v1::CpuSpec& cpu = spec.cpu();
   if (cpu.weight() < 1 || cpu.weight() > kMaxWeight)
@@ -225,13 +237,16 @@ ApiResult<VmLimits> ToLimits(const v1::VirtualMachineSpec& spec, std::string_vie
       return Wrong(prefix, "cpu.pinned_cpus", "{} is not a processor of this host", host_cpu);
   }
   const v1::MemorySpec& memory = spec.memory();
-  if (memory.limit_bytes() != 0 && memory.limit_bytes() < memory.size_bytes())
-    return Wrong(prefix, "memory.limit_bytes", "{} is less than size_bytes, {}",
-                 memory.limit_bytes(), memory.size_bytes());
+  const std::uint64_t need = MemoryNeed(spec);
+  if (memory.limit_bytes() != 0 && memory.limit_bytes() < need)
+    return Wrong(
+        prefix, "memory.limit_bytes",
+        "{} is less than {}: size_bytes, and {} that the process around the guest may need",
+        memory.limit_bytes(), need, need - memory.size_bytes());
   VmLimits limits;
   limits.cpu_weight = cpu.weight();
   limits.cpu_cap_milli = cpu.limit_millis();
-  limits.memory = memory.limit_bytes() != 0 ? memory.limit_bytes() : memory.size_bytes();
+  limits.memory = memory.limit_bytes() != 0 ? memory.limit_bytes() : need;
   limits.cpus.assign(cpu.pinned_cpus().begin(), cpu.pinned_cpus().end());
   return limits;
 }
@@ -272,6 +287,50 @@ std::string_view FolderOf(std::string_view path, const std::vector<std::string>&
       return folder;
   }
   return {};
+}
+
+namespace {
+
+void SetDuration(std::uint64_t ns, google::protobuf::Duration& duration) {
+  duration.set_seconds(static_cast<std::int64_t>(ns / 1'000'000'000));
+  duration.set_nanos(static_cast<std::int32_t>(ns % 1'000'000'000));
+}
+
+}  // namespace
+
+v1::VirtualMachineStats ToStats(const std::string& name, std::int64_t realtime_ns,
+                                const VmStatistics& statistics) {
+  v1::VirtualMachineStats out;
+  out.set_name(name);
+  out.mutable_sample_time()->set_seconds(realtime_ns / 1'000'000'000);
+  out.mutable_sample_time()->set_nanos(static_cast<std::int32_t>(realtime_ns % 1'000'000'000));
+  SetDuration(statistics.cpu_ns, *out.mutable_cpu_time());
+  SetDuration(std::accumulate(statistics.vcpu_ns.begin(), statistics.vcpu_ns.end(), 0ull),
+              *out.mutable_vcpu_time());
+  out.set_memory_resident_bytes(statistics.resident_bytes);
+  out.set_memory_charged_bytes(statistics.memory_bytes);
+  out.set_resets(statistics.resets);
+  for (const auto& [reason, count] : statistics.exits) (*out.mutable_exits())[reason] = count;
+  const auto sum = [&](DeviceKind kind, std::string_view counter) {
+    return CounterOf(statistics, kind, counter);
+  };
+  out.set_disk_read_bytes(sum(DeviceKind::kDisk, "bytes_read"));
+  out.set_disk_write_bytes(sum(DeviceKind::kDisk, "bytes_written"));
+  out.set_disk_read_operations(sum(DeviceKind::kDisk, "reads"));
+  out.set_disk_write_operations(sum(DeviceKind::kDisk, "writes"));
+  out.set_disk_flush_operations(sum(DeviceKind::kDisk, "flushes"));
+  out.set_disk_errors(sum(DeviceKind::kDisk, "io_errors"));
+  SetDuration(sum(DeviceKind::kDisk, "read_ns"), *out.mutable_disk_read_time());
+  SetDuration(sum(DeviceKind::kDisk, "write_ns"), *out.mutable_disk_write_time());
+  SetDuration(sum(DeviceKind::kDisk, "flush_ns"), *out.mutable_disk_flush_time());
+  out.set_net_receive_bytes(sum(DeviceKind::kNet, "rx_bytes"));
+  out.set_net_transmit_bytes(sum(DeviceKind::kNet, "tx_bytes"));
+  out.set_net_receive_packets(sum(DeviceKind::kNet, "rx_packets"));
+  out.set_net_transmit_packets(sum(DeviceKind::kNet, "tx_packets"));
+  out.set_net_receive_dropped(sum(DeviceKind::kNet, "rx_dropped"));
+  out.set_net_transmit_dropped(sum(DeviceKind::kNet, "tx_dropped"));
+  out.set_net_errors(sum(DeviceKind::kNet, "tx_errors"));
+  return out;
 }
 
 }  // namespace gemel::daemon

@@ -30,6 +30,9 @@ void FillDefaults(v1::VirtualMachineSpec& spec);
 ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std::string_view vm_id,
                                          std::string_view uid, const HostPaths& paths,
                                          std::string_view prefix);
+// What the guest and the process around it need together: admission counts it, and it is the memory
+// limit where none is asked for.
+std::uint64_t MemoryNeed(const v1::VirtualMachineSpec& spec);
 ApiResult<VmLimits> ToLimits(const v1::VirtualMachineSpec& spec, std::string_view prefix);
 
 v1::ExitReason ToExitReason(VmExitCause cause);
@@ -38,5 +41,10 @@ std::string ReasonWord(v1::ExitReason reason);
 
 // The folder of `folders` that `path` is in, without looking at the file system; empty: none.
 std::string_view FolderOf(std::string_view path, const std::vector<std::string>& folders);
+
+// What a machine has used, and all its disks and cards together. Names and numbers are its process's
+// word: unknown counters are left out.
+v1::VirtualMachineStats ToStats(const std::string& name, std::int64_t realtime_ns,
+                                const VmStatistics& statistics);
 
 }  // namespace gemel::daemon

@@ -17,12 +17,16 @@
 #include "base/thread.h"
 #include "grpc/access/server_tls.h"
 #include "grpc/access_service.h"
+#include "grpc/api_metrics.h"
 #include "grpc/api_server.h"
 #include "grpc/consoles_service.h"
 #include "grpc/disk_pools.h"
 #include "grpc/disks_service.h"
 #include "grpc/events_service.h"
 #include "grpc/folder_lock.h"
+#include "grpc/journal_log.h"
+#include "grpc/metrics_collector.h"
+#include "grpc/metrics_server.h"
 #include "grpc/network_host.h"
 #include "grpc/networks_service.h"
 #include "grpc/nodes_service.h"
@@ -64,6 +68,8 @@ class Daemon {
   Status PrepareAccess();
   Status PrepareManager();
   Status StartManager();
+  void StartSampler();
+  Status StartMetrics();
   HostPaths Paths();
 
   const DaemonConfig& config_;
@@ -86,6 +92,7 @@ class Daemon {
   Published published_;
   std::unique_ptr<VmManager> manager_;
   std::unique_ptr<VmSupervisor> supervisor_;
+  std::unique_ptr<VmSampler> sampler_;
   ServiceContext services_;
   std::unique_ptr<VirtualMachinesService> vms_;
   std::unique_ptr<OperationsService> operations_;
@@ -95,6 +102,8 @@ class Daemon {
   std::unique_ptr<NetworksService> networks_service_;
   std::unique_ptr<ConsolesService> consoles_;
   std::unique_ptr<AccessService> access_;
+  ApiMetrics api_metrics_;
+  std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<ApiServer> server_;
   std::thread manager_thread_;
   std::thread worker_thread_;
@@ -102,6 +111,7 @@ class Daemon {
 
 // Calls first, which need the manager; then the manager, whose VMs run on.
 Daemon::~Daemon() {
+  metrics_.reset();
   server_.reset();
   if (worker_thread_.joinable()) {
     worker_loop_->Stop();
@@ -111,6 +121,7 @@ Daemon::~Daemon() {
     loop_->Stop();
     manager_thread_.join();
   }
+  sampler_.reset();
   networks_.reset();
   supervisor_.reset();
   manager_.reset();
@@ -183,21 +194,41 @@ Status Daemon::PrepareManager() {
   services_.loop = loop_.get();
   services_.timers = timers_.get();
   services_.manager = manager_.get();
+  sampler_ = std::make_unique<VmSampler>(timers_.get(), &clock_, &published_,
+                                         config_.heartbeat_seconds * 1000);
+  services_.sampler = sampler_.get();
   services_.published = &published_;
   services_.gate = gate_.get();
   return {};
+}
+
+void Daemon::StartSampler() {
+  sampler_->Begin(supervisor_.get(), [this](const VmUid& uid, const VmEvent& event) {
+    manager_->OnVmEvent(uid, event);
+  });
 }
 
 // Returns once the machines of before were found again.
 Status Daemon::StartManager() {
   std::promise<Status> ready;
   loop_->Post([this, &ready] {
-    manager_->Begin(supervisor_.get(),
-                    [&ready](Status status) { ready.set_value(std::move(status)); });
+    manager_->Begin(supervisor_.get(), [this, &ready](Status status) {
+      if (status) StartSampler();
+      ready.set_value(std::move(status));
+    });
   });
   ASSIGN_OR_RETURN(manager_thread_, StartThread("manager", [this] { loop_->Run(); }));
   ASSIGN_OR_RETURN(worker_thread_, StartThread("disks", [this] { worker_loop_->Run(); }));
   return ready.get_future().get();
+}
+
+Status Daemon::StartMetrics() {
+  if (config_.metrics_listen.empty()) return {};
+  auto collector = std::make_shared<MetricsCollector>(loop_.get(), sampler_.get(), &published_,
+                                                      [this] { return nodes_->Describe(); });
+  ASSIGN_OR_RETURN(metrics_, MetricsServer::Start(config_.metrics_listen,
+                                                  {std::move(collector), api_metrics_.registry()}));
+  return {};
 }
 
 Status Daemon::Begin() {
@@ -219,11 +250,15 @@ Status Daemon::Begin() {
   networks_service_ = std::make_unique<NetworksService>(&services_);
   consoles_ = std::make_unique<ConsolesService>(&services_);
   access_ = std::make_unique<AccessService>(&services_, policy_.get());
-  ASSIGN_OR_RETURN(server_, ApiServer::Start(config_,
-                                             {vms_.get(), operations_.get(), events_.get(),
-                                              nodes_.get(), disks_.get(), networks_service_.get(),
-                                              consoles_.get(), access_.get()},
-                                             main_loop_.get(), credentials_));
+  ApiServer::Interceptors interceptors;
+  interceptors.push_back(api_metrics_.MakeInterceptors());
+  ASSIGN_OR_RETURN(
+      server_,
+      ApiServer::Start(config_,
+                       {vms_.get(), operations_.get(), events_.get(), nodes_.get(), disks_.get(),
+                        networks_service_.get(), consoles_.get(), access_.get()},
+                       main_loop_.get(), credentials_, std::move(interceptors)));
+  RETURN_IF_ERROR(StartMetrics());
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
                 published_.vms.size());
   return {};
@@ -235,6 +270,10 @@ int RunDaemon(const DaemonConfig& config, const SupervisorFactory& make_supervis
   SetLogLevel(config.log_level);
   // It would have a line for each message that a client spoils; the client is told.
   google::protobuf::SetLogHandler(nullptr);
+  if (StderrIsJournal(getenv("JOURNAL_STREAM"))) {
+    if (const Status journal = LogToJournal(); !journal)
+      LOG_UNLIMITED(kWarning, "gemeld", "journal: {}", journal.error().message);
+  }
   if (!config.tls_listen.empty()) access::AllowTls13Alone();
   Daemon daemon(config, make_supervisor);
   if (const Status begun = daemon.Begin(); !begun) {

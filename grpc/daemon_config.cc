@@ -22,6 +22,7 @@ constexpr std::string_view kHelp =
     "usage: gemeld [--config FILE] [--state-dir DIR] [--run-dir DIR] [--node NAME] [--boot-dir "
     "DIR]\n"
     "              [--listen ADDRESS:PORT --pki-dir DIR] [--log-level debug|info|warning|error]\n"
+    "              [--metrics-listen [ADDRESS:]PORT]\n"
     "The API is at <run-dir>/api.sock, and with TLS at --listen. See docs/GEMELD.md.\n";
 
 Result<LogLevel> ParseLevel(std::string_view word) {
@@ -45,6 +46,30 @@ Result<mode_t> ParseMode(std::string_view word) {
   return mode;
 }
 
+Result<std::int64_t> ParseSeconds(std::string_view key, std::string_view word) {
+  constexpr std::int64_t kMost = 3600;
+  std::int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), seconds);
+  if (error != std::errc() || end != word.data() + word.size() || seconds < 1 || seconds > kMost)
+    return InvalidArgument("{}: {}: seconds, from 1 to {}", key, word, kMost);
+  return seconds;
+}
+
+// A port alone is one of this host's alone. The HTTP server's own syntax knows more, which is not
+// offered: it has no access control.
+Result<std::string> ParseListen(std::string_view key, std::string_view word) {
+  const std::size_t colon = word.rfind(':');
+  const std::string_view address = colon == word.npos ? "127.0.0.1" : word.substr(0, colon);
+  const std::string_view digits = colon == word.npos ? word : word.substr(colon + 1);
+  unsigned port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  const bool good = error == std::errc() && end == digits.data() + digits.size() &&
+                    port <= 0xffff && !address.empty() &&
+                    address.find_first_not_of("0123456789abcdefABCDEF.:[]") == address.npos;
+  if (!good) return InvalidArgument("{}: {}: not ADDRESS:PORT, in numbers, or a port", key, word);
+  return fmt::format("{}:{}", address, port);
+}
+
 Status SetText(const std::string& key, const std::string& value, DaemonConfig& config) {
   if (key == "node")
     config.node = value;
@@ -64,6 +89,10 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
     ASSIGN_OR_RETURN(config.socket_mode, ParseMode(value));
   } else if (key == "log_level") {
     ASSIGN_OR_RETURN(config.log_level, ParseLevel(value));
+  } else if (key == "metrics.listen") {
+    ASSIGN_OR_RETURN(config.metrics_listen, ParseListen(key, value));
+  } else if (key == "heartbeat_seconds") {
+    ASSIGN_OR_RETURN(config.heartbeat_seconds, ParseSeconds(key, value));
   } else if (key == "memory_capacity") {
     ASSIGN_OR_RETURN(config.memory_capacity, ParseSize("memory_capacity", value));
   } else if (key.starts_with("pools.") && key.ends_with(".path") && key.size() > 11) {
@@ -117,7 +146,7 @@ Status SetWord(const std::string& word, const std::string& value, DaemonConfig& 
       {"--state-dir", "state_dir"},         {"--run-dir", "run_dir"},
       {"--cgroup-parent", "cgroup_parent"}, {"--node", "node"},
       {"--listen", "tls.listen"},           {"--pki-dir", "tls.pki_dir"},
-      {"--log-level", "log_level"}};
+      {"--log-level", "log_level"},         {"--metrics-listen", "metrics.listen"}};
   const auto key = kKeys.find(word);
   if (key == kKeys.end()) return InvalidArgument("{}: unknown word; gemeld --help", word);
   return SetText(key->second, value, config);

@@ -9,12 +9,15 @@
 //   log_level = "info"
 //   cgroup_parent = "/sys/fs/cgroup/gemel"
 //   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
+//   heartbeat_seconds = "10"
 //   [socket]
 //   mode = "0660"
 //   group = "gemel"
 //   [tls]
 //   listen = "0.0.0.0:7443"
 //   pki_dir = "/etc/gemel/pki"
+//   [metrics]
+//   listen = "127.0.0.1:9177"      # or the port alone, which is this address
 //   [pools.default]
 //   path = "/var/lib/gemel/disks/default"
 #pragma once
@@ -40,10 +43,12 @@ struct DaemonConfig {
   std::map<std::string, std::string> pools;  // empty: "default" at <state_dir>/disks/default
   LogLevel log_level = LogLevel::kInfo;
   std::uint64_t memory_capacity = 0;
+  std::int64_t heartbeat_seconds = 10;  // a machine's process that is silent for so long is told of
   mode_t socket_mode = 0660;
   std::string cgroup_parent;  // of machines' control groups; empty: "gemel" in the host's hierarchy
   std::string socket_group;   // empty: the daemon's own
   std::string tls_listen;     // empty: no TCP
+  std::string metrics_listen;  // "ADDRESS:PORT" of /metrics; empty: none
   std::string pki_dir = "/etc/gemel/pki";
 };
 

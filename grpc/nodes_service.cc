@@ -55,7 +55,7 @@ NodesService::NodesService(ServiceContext* services, Facts facts)
   AddCapability(fixed_, "tun", "/dev/net/tun", "no /dev/net/tun: no networks (modprobe tun)");
 }
 
-v1::Node NodesService::Describe(const std::string& store_error) const {
+v1::Node NodesService::Describe() const {
   v1::Node node = fixed_;
   services_->published->vms.Visit("", "", [&](const std::string&, const auto& vm) {
     node.set_defined_vms(node.defined_vms() + 1);
@@ -64,12 +64,13 @@ v1::Node NodesService::Describe(const std::string& store_error) const {
       return true;
     node.set_running_vms(node.running_vms() + 1);
     v1::NodeResources& reserved = *node.mutable_reserved();
-    reserved.set_memory_bytes(reserved.memory_bytes() + vm->spec().memory().size_bytes());
+    reserved.set_memory_bytes(reserved.memory_bytes() + MemoryNeed(vm->spec()));
     reserved.set_cpu_millis(reserved.cpu_millis() + vm->spec().cpu().reservation_millis());
     return true;
   });
   *node.mutable_allocatable() = Left(node.capacity(), node.reserved());
-  AddCondition(node, "store", store_error);
+  const auto store = services_->published->problems.Get("store");
+  AddCondition(node, "store", store == nullptr ? "" : *store);
   AddCondition(node, "kvm", ::access("/dev/kvm", R_OK | W_OK) == 0 ? "" : "/dev/kvm is not ours");
   return node;
 }
@@ -83,12 +84,7 @@ grpc::ServerUnaryReactor* NodesService::Get(grpc::CallbackServerContext* context
   if (request->name() != "nodes/-" && request->name() != name)
     return Answer<v1::Node>(services_, context,
                             std::unexpected(ResourceNotFound("node", request->name())), response);
-  auto* reactor = context->DefaultReactor();
-  services_->loop->Post([this, reactor, response] {
-    *response = Describe(services_->manager->store_error());
-    reactor->Finish(grpc::Status::OK);
-  });
-  return reactor;
+  return Answer<v1::Node>(services_, context, Describe(), response);
 }
 
 grpc::ServerUnaryReactor* NodesService::List(grpc::CallbackServerContext* context,
@@ -108,14 +104,10 @@ grpc::ServerUnaryReactor* NodesService::List(grpc::CallbackServerContext* contex
   if (!filter)
     return Answer<v1::ListNodesResponse>(services_, context, std::unexpected(filter.error()),
                                          response);
-  auto* reactor = context->DefaultReactor();
-  services_->loop->Post(
-      [this, reactor, response, shared = std::make_shared<Filter>(std::move(*filter))] {
-        const v1::Node node = Describe(services_->manager->store_error());
-        if (shared->Matches(node)) *response->add_nodes() = node;
-        reactor->Finish(grpc::Status::OK);
-      });
-  return reactor;
+  v1::ListNodesResponse list;
+  const v1::Node node = Describe();
+  if (filter->Matches(node)) *list.add_nodes() = node;
+  return Answer<v1::ListNodesResponse>(services_, context, list, response);
 }
 
 }  // namespace gemel::daemon

@@ -15,6 +15,9 @@ class NodesService final : public v1::Nodes::CallbackService {
   };
   NodesService(ServiceContext* services, Facts facts);
 
+  // Any thread.
+  v1::Node Describe() const;
+
   grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
                                 const v1::GetNodeRequest* request, v1::Node* response) override;
   grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
@@ -22,8 +25,6 @@ class NodesService final : public v1::Nodes::CallbackService {
                                  v1::ListNodesResponse* response) override;
 
  private:
-  v1::Node Describe(const std::string& store_error) const;
-
   ServiceContext* const services_;
   const Facts facts_;
   v1::Node fixed_;  // what does not change while the daemon runs

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -106,10 +107,8 @@ void ProcessSupervisor::Start(VmStart start, DoneCallback done) {
   const VmUid uid = start.uid;
   Vm& vm = vms_[uid];
   vm.start_done = std::move(done);
-  vm.size = {start.config.memory.size, start.config.cpus,
-             start.config.disks.size() + start.config.nets.size()};
   const std::string cgroup = cgroups_.Create(uid);
-  vm.limits_missing = cgroups_.Apply(uid, start.limits, vm.size);
+  vm.limits_missing = cgroups_.Apply(uid, start.limits);
   // Shared, since closures are copied; only one of them uses it.
   auto box = std::make_shared<VmStart>(std::move(start));
   InBackground([this, uid, cgroup, box] {
@@ -142,6 +141,7 @@ void ProcessSupervisor::OnStarted(const VmUid& uid, Result<ControlReply> reply) 
   if (!reply) return AbortStart(uid, std::move(reply).error());
   Vm& vm = vms_.at(uid);
   vm.state = State::kLive;
+  vm.vmm = std::max(VmmOf(vm.process->jail_pid()), 0);
   std::exchange(vm.start_done, nullptr)({});
 }
 
@@ -239,13 +239,24 @@ void ProcessSupervisor::GetStatistics(const VmUid& uid,
   AskInfo(uid, [this, uid, done = std::move(done)](Result<VmInfo> info) {
     const auto vm = Live(uid);
     if (!info || !vm) return done(std::unexpected(!info ? info.error() : vm.error()));
-    done(GatherStatistics(*info, (*vm)->process->jail_pid(), cgroups_.MemoryInUse(uid)));
+    done(GatherStatistics(*info, (*vm)->vmm, cgroups_.MemoryInUse(uid)));
+  });
+}
+
+pid_t ProcessSupervisor::Pid(const VmUid& uid) const {
+  const auto found = vms_.find(uid);
+  return found == vms_.end() || found->second.state != State::kLive ? 0 : found->second.vmm;
+}
+
+void ProcessSupervisor::MeasureOverhead(const VmUid& uid, std::function<void(std::uint64_t)> done) {
+  InBackground([this, pid = Pid(uid), done = std::move(done)] {
+    Later([done, bytes = pid == 0 ? 0 : ResidentBesideGuest(pid)] { done(bytes); });
   });
 }
 
 Status ProcessSupervisor::SetLimits(const VmUid& uid, const VmLimits& limits) {
   ASSIGN_OR_RETURN(Vm* const vm, Live(uid));
-  vm->limits_missing = cgroups_.Apply(uid, limits, vm->size);
+  vm->limits_missing = cgroups_.Apply(uid, limits);
   return {};
 }
 
@@ -281,6 +292,8 @@ void ProcessSupervisor::OnEvent(const VmUid& uid, const ControlEvent& event) {
     LOG(kWarning, "supervisor", "{}: gemel-vmm {} speaks version {} of the control protocol", uid,
         hello->build, hello->version);
   if (std::holds_alternative<ResetDoneEvent>(event)) on_event_(uid, VmWasReset{});
+  if (const auto* trouble = std::get_if<DiskErrorEvent>(&event))
+    on_event_(uid, VmDiskError{trouble->device, trouble->reason, trouble->count});
 }
 
 void ProcessSupervisor::OnUnreachable(const VmUid& uid, std::string reason) {

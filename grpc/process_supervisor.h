@@ -50,6 +50,8 @@ class ProcessSupervisor final : public VmSupervisor {
   void GetInfo(const VmUid& uid, InfoCallback done) override;
   Status SetLimits(const VmUid& uid, const VmLimits& limits) override;
   Result<VmLimitsInForce> Limits(const VmUid& uid) override;
+  pid_t Pid(const VmUid& uid) const override;
+  void MeasureOverhead(const VmUid& uid, std::function<void(std::uint64_t)> done) override;
   void GetStatistics(const VmUid& uid, std::function<void(Result<VmStatistics>)> done) override;
   Result<UniqueFd> AttachConsole(const VmUid& uid, std::uint64_t from) override;
   Result<UniqueFd> LastConsole(const VmUid& uid) override;
@@ -61,7 +63,7 @@ class ProcessSupervisor final : public VmSupervisor {
   struct Vm {
     State state = State::kStarting;
     std::unique_ptr<VmProcess> process;  // but while it is launched, and after its end
-    VmSize size;
+    pid_t vmm = 0;                       // once it is live; 0: not known
     std::vector<std::string> limits_missing;
     launch::RunFiles files;  // sockets and helpers that live as long as it
     VmExit exit;             // of kEnded

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/log_sink.h"
 #include "grpc/call_gate.h"
 #include "grpc/directory.h"
 #include "grpc/filter.h"
@@ -20,6 +21,7 @@
 #include "grpc/resource_name.h"
 #include "grpc/uuid.h"
 #include "grpc/vm_manager.h"
+#include "grpc/vm_sampler.h"
 
 namespace gemel::daemon {
 
@@ -28,6 +30,7 @@ struct ServiceContext {
   EventLoop* loop = nullptr;  // the manager's
   Timers* timers = nullptr;   // on it
   VmManager* manager = nullptr;
+  VmSampler* sampler = nullptr;  // on it
   Published* published = nullptr;
   const CallGate* gate = nullptr;
   std::atomic<int> posted{0};  // calls that the loop has not taken up yet
@@ -58,6 +61,19 @@ std::string FingerprintOf(std::string_view method, const Request& request) {
   }
   return fmt::format("{} {} {:016x}{:016x}", method, bytes.size(), Fnv1a(bytes),
                      Fnv1a(bytes, 0x9e3779b97f4a7c15ull));
+}
+
+// One line a call that changes something, beside what is in the audit log.
+inline void LogCall(std::string_view method, std::string_view resource,
+                    const access::Caller& caller, const CallInfo& call,
+                    const ApiResult<v1::Operation>& result) {
+  const LogRequest log_request(call.request_id);
+  if (result)
+    LOG_UNLIMITED(kInfo, "api", "{} {} by {}: {}", method, Printable(resource),
+                  Printable(caller.name), result->name().empty() ? "valid" : result->name());
+  else
+    LOG_UNLIMITED(kInfo, "api", "{} {} by {}: refused: {}", method, Printable(resource),
+                  Printable(caller.name), Printable(result.error().message()));
 }
 
 // Answers when the record of the call is on the disk.
@@ -125,7 +141,9 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext* services, grpc::CallbackServerC
   ++services->posted;
   services->loop->Post([=, caller = std::move(*caller), call = std::move(call), copy = request] {
     --services->posted;
+    const LogRequest log_request(call.request_id);
     (services->manager->*method)(call, copy, [=](const ApiResult<v1::Operation>& result) {
+      LogCall(full, resource, caller, call, result);
       services->gate->Record(caller, full, resource, call.request_id,
                              result ? nullptr : &result.error());
       FinishRecorded(services, reactor, result, response);

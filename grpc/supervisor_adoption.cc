@@ -189,7 +189,6 @@ void ProcessSupervisor::OnAdoptedInfo(const VmUid& uid, Result<ControlReply> rep
   }
   if (!reply) adopted.info.state = VmState::kRunning;  // as far as anybody knows
   if (!reply) adopted.info.notes.emplace_back("its process does not answer");
-  vm.size = {adopted.info.memory, adopted.info.cpus, adopted.info.devices.size()};
   FinishAdoption(uid, std::move(adopted));
 }
 
@@ -203,6 +202,7 @@ void ProcessSupervisor::FinishAdoption(const VmUid& uid, AdoptedVm adopted) {
     CleanUp(uid);
   } else if (adopted.state == AdoptedVm::State::kLive) {
     vm.state = State::kLive;
+    vm.vmm = std::max(VmmOf(vm.process->jail_pid()), 0);
   }
   done(std::move(adopted));
 }

@@ -52,6 +52,7 @@ void FillLimits(const VmLimitsInForce& limits, v1::VirtualMachineInspection& out
   to.set_cpu_limit_millis(limits.cpu_cap_milli);
   *to.mutable_cpus() = {limits.cpus.begin(), limits.cpus.end()};
   to.set_memory_limit_bytes(limits.memory);
+  to.set_memory_current_bytes(limits.memory_current);
   for (const std::string& line : limits.io) to.add_io_limits(Printable(line));
   for (const std::string& missing : limits.missing) out.add_notes(Printable(missing));
 }
@@ -167,7 +168,48 @@ VirtualMachinesService::Reactor* VirtualMachinesService::Inspect(
       if (!info) return reactor->Finish(ToGrpc(FromError(info.error(), reason::kHostRefused)));
       response->set_name(name);
       FillInspection(*info, *response);
+      response->set_pid(supervisor->Pid(uid));
       if (const auto limits = supervisor->Limits(uid)) FillLimits(*limits, *response);
+      supervisor->MeasureOverhead(uid, [=](std::uint64_t bytes) {
+        response->set_overhead_bytes(bytes);
+        reactor->Finish(grpc::Status::OK);
+      });
+    });
+  });
+  return reactor;
+}
+
+VirtualMachinesService::Reactor* VirtualMachinesService::ListStats(
+    Context* context, const v1::ListVirtualMachineStatsRequest* request,
+    v1::ListVirtualMachineStatsResponse* response) {
+  const auto names = [&]() -> ApiResult<std::vector<std::string>> {
+    auto query = ParseList(*request, "vms", v1::VirtualMachine::descriptor(), FilterPaths());
+    if (!query) return std::unexpected(std::move(query).error());
+    auto caller = services_->gate->AdmitList(*context, "VirtualMachines/ListStats",
+                                             ListScope(request->parent()));
+    if (!caller) return std::unexpected(std::move(caller).error());
+    const auto visible = [&](const std::string& name, const v1::VirtualMachine&) {
+      return services_->gate->MayRead(*caller, name);
+    };
+    std::vector<std::string> found;
+    for (const auto& vm :
+         PageOf(services_->published->vms, *query, visible, response->mutable_next_page_token()))
+      found.push_back(vm->name());
+    return found;
+  }();
+  if (!names)
+    return Answer<v1::ListVirtualMachineStatsResponse>(services_, context,
+                                                       std::unexpected(names.error()), response);
+  auto* reactor = context->DefaultReactor();
+  services_->loop->Post([this, reactor, response, names = *names] {
+    services_->sampler->Refresh([this, reactor, response, names] {
+      for (const std::string& name : names) {
+        const auto sample = services_->published->samples.Get(name);
+        const auto vm = services_->published->vms.Get(name);
+        if (sample == nullptr || vm == nullptr || vm->uid() != sample->uid) continue;
+        *response->add_virtual_machine_stats() =
+            ToStats(name, sample->realtime_ns, sample->statistics);
+      }
       reactor->Finish(grpc::Status::OK);
     });
   });

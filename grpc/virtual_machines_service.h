@@ -36,6 +36,8 @@ class VirtualMachinesService final : public v1::VirtualMachines::CallbackService
                   v1::Operation* response) override;
   Reactor* Inspect(Context* context, const v1::InspectVirtualMachineRequest* request,
                    v1::VirtualMachineInspection* response) override;
+  Reactor* ListStats(Context* context, const v1::ListVirtualMachineStatsRequest* request,
+                     v1::ListVirtualMachineStatsResponse* response) override;
 
  private:
   ServiceContext* const services_;

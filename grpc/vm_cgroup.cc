@@ -184,8 +184,7 @@ std::string VmCgroups::Create(const std::string& uid) const {
   return folder;
 }
 
-std::vector<std::string> VmCgroups::Apply(const std::string& uid, const VmLimits& limits,
-                                          const VmSize& size) const {
+std::vector<std::string> VmCgroups::Apply(const std::string& uid, const VmLimits& limits) const {
   if (!missing_.empty()) {
     if (limits == VmLimits{}) return {};
     return {"limits: " + missing_};
@@ -198,8 +197,7 @@ std::vector<std::string> VmCgroups::Apply(const std::string& uid, const VmLimits
                                 : fmt::format("{}", limits.cpu_cap_milli * kCapPeriodUs / 1000);
   settings.Set("cpu cap", "cpu.max", fmt::format("{} {}", quota, kCapPeriodUs),
                limits.cpu_cap_milli != 0);
-  const std::uint64_t memory = limits.memory == 0 ? 0 : limits.memory + MemoryOverhead(size);
-  settings.Set("memory", "memory.max", Bound(memory), memory != 0);
+  settings.Set("memory", "memory.max", Bound(limits.memory), limits.memory != 0);
   settings.Set("cpus", "cpuset.cpus", FormatCpus(limits.cpus) + "\n", !limits.cpus.empty());
   ApplyIo(limits, settings);
   return std::move(settings).Take();
@@ -220,6 +218,7 @@ VmLimitsInForce VmCgroups::Read(const std::string& uid) const {
       in_force.cpu_cap_milli = static_cast<std::uint32_t>(ToNumber(cap) * 1000 / period);
   }
   in_force.memory = ToNumber(ReadSetting(folder + "/memory.max"));
+  in_force.memory_current = MemoryInUse(uid);
   in_force.io_weight =
       static_cast<std::uint32_t>(NumberOf(ReadSetting(folder + "/io.weight"), "default"));
   std::istringstream lines(ReadSetting(folder + "/io.max"));

@@ -13,7 +13,7 @@
 
 namespace gemel::daemon {
 
-// What a VM's memory limit is computed from.
+// What a VM's overhead is computed from.
 struct VmSize {
   std::uint64_t memory = 0;
   std::uint32_t cpus = 1;
@@ -37,8 +37,7 @@ class VmCgroups {
   // Makes the group (one that is there will do); its folder. Empty if there are none.
   std::string Create(const std::string& uid) const;
   // Puts `limits` in force; what of them could not be, a line each: "io: this host …".
-  std::vector<std::string> Apply(const std::string& uid, const VmLimits& limits,
-                                 const VmSize& size) const;
+  std::vector<std::string> Apply(const std::string& uid, const VmLimits& limits) const;
   // What the kernel says is in force; `missing` is left to the caller.
   VmLimitsInForce Read(const std::string& uid) const;
   // memory.current; 0: not known.

@@ -21,8 +21,8 @@ struct IoLimit {
 struct VmLimits {
   std::uint32_t cpu_weight = 100;   // 1 to 10000, cgroup v2's cpu.weight
   std::uint32_t cpu_cap_milli = 0;  // of one CPU: 2500 is two and a half; 0: no cap
-  // Bytes for everything that the VM's process holds: the supervisor adds what it is measured to need
-  // beside the guest's RAM (MemoryOverhead). 0: no limit; else the guest's RAM or more.
+  // Bytes for guest and process together, page tables and page cache included: memory.max as it
+  // stands. 0: no limit; else the guest's RAM and MemoryOverhead, or more.
   std::uint64_t memory = 0;
   std::uint32_t io_weight = 100;  // 1 to 10000, io.weight
   std::vector<IoLimit> io;
@@ -35,7 +35,8 @@ struct VmLimitsInForce {
   std::string cgroup;  // path; empty: no cgroup v2 here, and no limit is in force
   std::uint32_t cpu_weight = 0;
   std::uint32_t cpu_cap_milli = 0;
-  std::uint64_t memory = 0;  // memory.max; 0: none
+  std::uint64_t memory = 0;          // memory.max; 0: none
+  std::uint64_t memory_current = 0;  // of them all, page cache included
   std::uint32_t io_weight = 0;
   std::vector<std::string> io;      // io.max's lines, as the kernel has them
   std::vector<std::uint32_t> cpus;  // cpuset.cpus.effective

@@ -50,12 +50,21 @@ struct CallInfo {
   bool validate_only = false;
 };
 
+// What a machine's process had used at a time.
+struct VmSample {
+  VmUid uid;
+  std::int64_t realtime_ns = 0;
+  VmStatistics statistics;
+};
+
 // Published to gRPC's threads.
 struct Published {
   Directory<v1::VirtualMachine> vms;
   Directory<v1::Operation> operations;
   Directory<v1::Disk> disks;
   Directory<v1::Network> networks;
+  Directory<VmSample> samples;      // by the machine's name; VmSampler
+  Directory<std::string> problems;  // of the node, by condition: "store"; none: it is well
   std::unique_ptr<EventLog> events;
 };
 
@@ -117,8 +126,6 @@ class VmManager {
   // For Consoles, Inspect and statistics: the uid of a machine, kNotFound.
   ApiResult<VmUid> UidOf(const std::string& name) const;
   VmSupervisor* supervisor() { return supervisor_; }
-  // Why the store could not be written last time; empty: it could.
-  const std::string& store_error() const { return store_error_; }
 
  private:
   enum class Process : std::uint8_t { kNone, kStarting, kRunning, kPaused };
@@ -128,12 +135,15 @@ class VmManager {
     bool busy = false;       // the supervisor owes an answer
     bool off_asked = false;  // PowerOff was, its end is to come
     bool button_pressed = false;
-    std::optional<VmExit> exit;        // how its process ended, not stored yet
-    bool exit_with_host = false;       // and the host with it: it is started again
-    std::optional<ApiError> failure;   // why it could not be started, not stored yet
-    std::int64_t not_before_ns = 0;    // no start before this (CLOCK_MONOTONIC)
-    std::optional<Timers::Id> timer;   // of Reconcile
-    std::set<std::string> operations;  // that are not done, by name
+    bool silent = false;                  // HEARTBEAT_STOPPED was told
+    std::uint64_t disk_errors = 0;        // not told yet
+    std::int64_t next_disk_error_ns = 0;  // no event of them before this (CLOCK_MONOTONIC)
+    std::optional<VmExit> exit;           // how its process ended, not stored yet
+    bool exit_with_host = false;          // and the host with it: it is started again
+    std::optional<ApiError> failure;      // why it could not be started, not stored yet
+    std::int64_t not_before_ns = 0;       // no start before this (CLOCK_MONOTONIC)
+    std::optional<Timers::Id> timer;      // of Reconcile
+    std::set<std::string> operations;     // that are not done, by name
   };
   struct Waiter {
     std::string operation;
@@ -168,6 +178,7 @@ class VmManager {
   void Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const;
   Status Commit(Batch batch);
   void Apply(const Batch& batch);
+  static void LogEnd(const v1::Operation& operation);
   void ApplyOperation(const v1::Operation& operation);
   void AddUpkeep(Batch& batch) const;
   google::protobuf::Timestamp Now() const;
@@ -188,6 +199,7 @@ class VmManager {
   void PowerOff(Vm& vm);
   void PursueShutdown(Vm& vm, const v1::Operation& operation);
   bool Refused(Vm& vm, const Error& error);
+  void TellDiskError(Vm& vm, const VmDiskError& trouble);
   void Answered(const VmUid& uid, const std::function<bool(Vm&)>& then);
   Vm* FindUid(const VmUid& uid);
   const v1::Operation* Pending(const Vm& vm, std::string_view verb) const;
@@ -272,7 +284,6 @@ class VmManager {
   std::map<std::uint64_t, Waiter> waiters_;
   std::uint64_t next_waiter_ = 1;
   std::uint64_t last_sequence_ = 0;
-  std::string store_error_;
   std::function<void(Status)> ready_;
   // Answers of the supervisor that come after the manager's end find it gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

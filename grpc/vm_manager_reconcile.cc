@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kStoreRetryMs = 1000;
 constexpr std::int64_t kFirstRestartMs = 1000;
 constexpr std::int64_t kLastRestartMs = 300'000;
+constexpr std::int64_t kBetweenDiskErrorsNs = 1'000'000'000;
 
 std::int64_t RestartDelayMs(std::int64_t restarts) {
   const auto doublings = std::min<std::int64_t>(restarts, 20);
@@ -31,18 +32,41 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
     vm->process = Process::kNone;
     vm->off_asked = false;
     vm->button_pressed = false;
+    vm->silent = false;
     return Reconcile(name);
   }
+  if (const auto* trouble = std::get_if<VmDiskError>(&event)) return TellDiskError(*vm, *trouble);
   Batch batch;
   if (std::holds_alternative<VmWasReset>(event)) {
     const v1::Operation* operation = Pending(*vm, "Reset");
     AddEvent(batch, v1::EVENT_TYPE_RESET, vm->stored.vm,
              operation != nullptr ? "REQUESTED" : "GUEST", "", operation);
   } else {
-    AddEvent(batch, v1::EVENT_TYPE_HEARTBEAT_STOPPED, vm->stored.vm, "VMM_UNREACHABLE",
-             std::get<VmUnreachable>(event).reason);
+    // Told by two who notice, each perhaps again and again.
+    const auto* unreachable = std::get_if<VmUnreachable>(&event);
+    if (std::exchange(vm->silent, unreachable != nullptr) == (unreachable != nullptr)) return;
+    if (unreachable != nullptr)
+      AddEvent(batch, v1::EVENT_TYPE_HEARTBEAT_STOPPED, vm->stored.vm, "VMM_UNREACHABLE",
+               unreachable->reason);
+    else
+      AddEvent(batch, v1::EVENT_TYPE_HEARTBEAT_RESUMED, vm->stored.vm, "VMM_ANSWERS", "");
   }
   static_cast<void>(Commit(std::move(batch)));  // logged; the machine is as it was
+}
+
+// Its process is not to be trusted with how often: an event is a write of ours.
+void VmManager::TellDiskError(Vm& vm, const VmDiskError& trouble) {
+  vm.disk_errors += trouble.count;
+  const std::int64_t now = clock_->MonotonicNow();
+  if (now < vm.next_disk_error_ns) return;
+  vm.next_disk_error_ns = now + kBetweenDiskErrorsNs;
+  Batch batch;
+  AddEvent(batch, v1::EVENT_TYPE_DISK_ERROR, vm.stored.vm, "HOST_IO_ERROR",
+           fmt::format("{}: {} ({} since the last event)", trouble.device, trouble.reason,
+                       std::exchange(vm.disk_errors, 0)));
+  LOG(kWarning, "manager", "{}: {}: {}", vm.stored.vm.name(), Printable(trouble.device),
+      Printable(trouble.reason));
+  static_cast<void>(Commit(std::move(batch)));
 }
 
 VmManager::Vm* VmManager::FindUid(const VmUid& uid) {

@@ -53,19 +53,20 @@ ApiResult<void> VmManager::CheckCapacity(const Vm& vm) const {
         &other != &vm && (other.process != Process::kNone ||
                           other.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED);
     if (!counts || name == vm.stored.vm.name()) continue;
-    memory += other.stored.vm.spec().memory().size_bytes();
+    memory += MemoryNeed(other.stored.vm.spec());
     millis += other.stored.vm.spec().cpu().reservation_millis();
   }
   const auto left = [](std::uint64_t all, std::uint64_t used) {
     return all > used ? all - used : 0;
   };
-  if (options_.memory_capacity > 0 &&
-      spec.memory().size_bytes() > left(options_.memory_capacity, memory))
+  if (options_.memory_capacity > 0 && MemoryNeed(spec) > left(options_.memory_capacity, memory))
     return std::unexpected(MakeApiError(
         Code::kResourceExhausted, "NODE_MEMORY_SHORT",
-        fmt::format("memory: {} MiB asked for, {} of {} MiB of node {} are left",
-                    spec.memory().size_bytes() >> 20, left(options_.memory_capacity, memory) >> 20,
-                    options_.memory_capacity >> 20, options_.node)));
+        fmt::format(
+            "memory: {} MiB and {} MiB around them asked for, {} of {} MiB of node {} are left",
+            spec.memory().size_bytes() >> 20, (MemoryNeed(spec) - spec.memory().size_bytes()) >> 20,
+            left(options_.memory_capacity, memory) >> 20, options_.memory_capacity >> 20,
+            options_.node)));
   if (options_.cpu_capacity_millis > 0 &&
       spec.cpu().reservation_millis() > left(options_.cpu_capacity_millis, millis))
     return std::unexpected(MakeApiError(

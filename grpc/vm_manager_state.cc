@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "grpc/field_mask.h"
 #include "grpc/resource_name.h"
 #include "grpc/uuid.h"
@@ -69,6 +69,7 @@ void VmManager::FillStatus(const Vm& vm, StoredVm& next) const {
   }
   const bool has_process = vm.process != Process::kNone;
   if (!has_process) status.clear_start_time();
+  status.set_pid(has_process ? supervisor_->Pid(next.vm.uid()) : 0);
   status.set_node(has_process || wanted ? "nodes/" + options_.node : "");
   status.clear_pending_changes();
   if (has_process) {
@@ -157,12 +158,22 @@ Status VmManager::Commit(Batch batch) {
   AddUpkeep(batch);
   if (Status stored = store_->Commit(batch); !stored) {
     LOG(kError, "store", "{}", stored.error().message);
-    store_error_ = stored.error().message;
+    published_->problems.Put("store", stored.error().message);
     return stored;
   }
-  store_error_.clear();
+  published_->problems.Remove("store");
   Apply(batch);
   return {};
+}
+
+// What calls led to, which may be long after they were answered.
+void VmManager::LogEnd(const v1::Operation& operation) {
+  if (!operation.done()) return;
+  const v1::OperationMetadata& metadata = operation.metadata();
+  const LogRequest log_request(metadata.request_id());
+  LOG_UNLIMITED(kInfo, "manager", "{}: {} of {} {}{}", operation.name(), metadata.verb(),
+                metadata.target(), operation.has_error() ? "failed: " : "is done",
+                operation.has_error() ? Printable(operation.error().message()) : "");
 }
 
 void VmManager::Apply(const Batch& batch) {
@@ -209,7 +220,10 @@ void VmManager::Apply(const Batch& batch) {
     std::erase(done_operations_, name);
     published_->operations.Remove(name);
   }
-  for (const v1::Operation& operation : batch.put_operations) ApplyOperation(operation);
+  for (const v1::Operation& operation : batch.put_operations) {
+    LogEnd(operation);
+    ApplyOperation(operation);
+  }
   for (const auto& [sequence, event] : batch.events) {
     last_sequence_ = sequence;
     published_->events->Append(sequence, event);

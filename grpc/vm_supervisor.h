@@ -14,6 +14,8 @@
 //
 // A uid belongs to one VM for ever; a VM that is started again after its end keeps it (Release first).
 #pragma once
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -68,7 +70,15 @@ struct VmWasReset {};  // by the guest or by Reset; it runs again
 struct VmUnreachable {
   std::string reason;
 };
-using VmEvent = std::variant<VmEnded, VmWasReset, VmUnreachable>;
+// It answers after VmUnreachable. Told by who asks it regularly (VmSampler).
+struct VmAnswers {};
+// The host could not read or write a disk of it; the guest was told.
+struct VmDiskError {
+  std::string device;  // "blk0"
+  std::string reason;  // "write of 4096 bytes at 8192: No space left on device"
+  std::uint64_t count = 0;
+};
+using VmEvent = std::variant<VmEnded, VmWasReset, VmUnreachable, VmAnswers, VmDiskError>;
 using VmEventCallback = std::function<void(const VmUid& uid, const VmEvent& event)>;
 
 using DoneCallback = std::function<void(Status)>;
@@ -124,6 +134,11 @@ class VmSupervisor {
   // Changes the limits of a live VM; what could not be put in force is in `Limits(uid).missing`.
   virtual Status SetLimits(const VmUid& uid, const VmLimits& limits) = 0;
   virtual Result<VmLimitsInForce> Limits(const VmUid& uid) = 0;
+  // Of its gemel-vmm on this host; 0: it does not live, or that is not known.
+  virtual pid_t Pid(const VmUid& uid) const = 0;
+  // Resident memory of that process beside the guest's RAM, by its smaps: for people who ask, since the
+  // kernel walks its page tables for it. On another thread. 0: not known.
+  virtual void MeasureOverhead(const VmUid& uid, std::function<void(std::uint64_t)> done) = 0;
   virtual void GetStatistics(const VmUid& uid, std::function<void(Result<VmStatistics>)> done) = 0;
 
   // A new connection to the serial console, non-blocking and close-on-exec: write what is to be

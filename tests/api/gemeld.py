@@ -108,13 +108,15 @@ class Gemeld:
         self.prefix = [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}"]
         self.process, self.channel = None, None
         self.starts = 0
+        self.wrapper = []  # words before the daemon's, which end in exec
 
     def start(self, wait=True):
         self.starts += 1
         log = open(self.folder / "log", "ab")
         with log:
             self.process = subprocess.Popen(
-                [*self.prefix, GEMELD, "--state-dir", self.state_dir, "--run-dir", self.run_dir,
+                [*self.prefix, *self.wrapper, GEMELD,
+                 "--state-dir", self.state_dir, "--run-dir", self.run_dir,
                  "--node", "n", "--boot-dir", GUESTS, *self.words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env={**os.environ, **(self.environment or {})}, start_new_session=True)

@@ -17,6 +17,7 @@ namespace gemel::testing {
 class FakeVmSupervisor final : public daemon::VmSupervisor {
  public:
   using VmUid = daemon::VmUid;
+  static constexpr pid_t kPid = 4711;  // of each VM that lives
 
   struct Vm {
     MachineConfig config;
@@ -25,6 +26,7 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     std::optional<daemon::VmExit> exit;  // it has ended
     std::map<std::string, bool> links;
     std::uint64_t balloon = 0;
+    daemon::VmStatistics statistics = {};
   };
 
   // `loop` outlives it.
@@ -74,7 +76,7 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     Status status = Note("Start", start.uid);
     if (status && vms_.contains(start.uid))
       status = MakeError(Code::kAlreadyExists, start.uid + ": known already");
-    if (status) vms_[start.uid] = Vm{start.config, start.limits, VmState::kRunning, {}, {}, 0};
+    if (status) vms_[start.uid] = Vm{start.config, start.limits, VmState::kRunning, {}, {}, 0, {}};
     Finish(std::move(done), std::move(status));
   }
   void PowerButton(const VmUid& uid, daemon::DoneCallback done) override {
@@ -130,11 +132,19 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     in_force.cpus = asked.cpus;
     return in_force;
   }
+  pid_t Pid(const VmUid& uid) const override {
+    const auto found = vms_.find(uid);
+    return found == vms_.end() || found->second.exit ? 0 : kPid;
+  }
+  void MeasureOverhead(const VmUid&, std::function<void(std::uint64_t)> done) override {
+    Answer([done = std::move(done)] { done(3 << 20); });
+  }
   void GetStatistics(const VmUid& uid,
                      std::function<void(Result<daemon::VmStatistics>)> done) override {
     const Status status = Live("GetStatistics", uid);
-    Answer([done = std::move(done), status] {
-      done(status ? Result<daemon::VmStatistics>(daemon::VmStatistics{})
+    const auto statistics = status ? vms_[uid].statistics : daemon::VmStatistics{};
+    Answer([done = std::move(done), status, statistics] {
+      done(status ? Result<daemon::VmStatistics>(statistics)
                   : Result<daemon::VmStatistics>(std::unexpected(status.error())));
     });
   }

@@ -13,8 +13,8 @@ import protos
 FIELD = descriptor_pb2.FieldDescriptorProto
 MUTATING = {"Create", "Update", "Delete", "Start", "Stop", "Shutdown", "Reset", "Pause", "Resume"}
 SUFFIX_TYPES = {"_time": ".google.protobuf.Timestamp", "_mask": ".google.protobuf.FieldMask"}
-# The time that a program used up is a length, whatever it ends in.
-LENGTHS_OF_TIME = {"cpu_time", "vcpu_time"}
+# The time that a program used up, or requests together, is a length, whatever it ends in.
+LENGTHS_OF_TIME = {"cpu_time", "vcpu_time", "disk_read_time", "disk_write_time", "disk_flush_time"}
 
 
 def lint(descriptors):

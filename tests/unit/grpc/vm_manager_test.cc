@@ -132,6 +132,43 @@ TEST_F(VmManagerTest, MoreMemoryThanTheNodeHas_NamesTheShortage) {
   EXPECT_EQ(ReasonOf(refused.error()), "NODE_MEMORY_SHORT");
 }
 
+// 4 GiB would do for four guests of 1 GiB, and not for the processes around them.
+TEST_F(VmManagerTest, OverheadOfProcesses_CountsAgainstTheNodesMemory) {
+  const auto create = [&](const std::string& id) {
+    auto request = CreateRequest(id, true);
+    request.mutable_virtual_machine()->mutable_spec()->mutable_memory()->set_size_bytes(1ull << 30);
+    manager_->Create(Call("Create"), request, Keep());
+    return Outcome();
+  };
+  for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(create(id).has_value());
+  const auto refused = create("d");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(ReasonOf(refused.error()), "NODE_MEMORY_SHORT");
+  EXPECT_NE(refused.error().message().find("1024 MiB and 25 MiB around them"), std::string::npos)
+      << refused.error().message();
+}
+
+TEST_F(VmManagerTest, MemoryLimit_IsWhatWasAskedForOrWhatIsNeeded) {
+  auto request = CreateRequest("web", true);
+  auto& memory = *request.mutable_virtual_machine()->mutable_spec()->mutable_memory();
+  memory.set_size_bytes(64 << 20);
+  manager_->Create(Call("Create"), request, Keep());
+  ASSERT_TRUE(Outcome().has_value());
+  EXPECT_GT(supervisor_.vms()[Vm().uid()].limits.memory, 72u << 20);
+  EXPECT_LT(supervisor_.vms()[Vm().uid()].limits.memory, 96u << 20);
+  memory.set_limit_bytes(512 << 20);
+  request.set_vm_id("more");
+  manager_->Create(Call("Create"), request, Keep());
+  ASSERT_TRUE(Outcome().has_value());
+  EXPECT_EQ(supervisor_.vms()[Vm("projects/p/vms/more").uid()].limits.memory, 512u << 20);
+  memory.set_limit_bytes(65 << 20);
+  request.set_vm_id("less");
+  manager_->Create(Call("Create"), request, Keep());
+  const auto refused = Outcome();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("spec.memory.limit_bytes"), std::string::npos);
+}
+
 TEST_F(VmManagerTest, OldEtag_IsRefused) {
   Create("web", false);
   v1::StartVirtualMachineRequest request;
@@ -369,6 +406,44 @@ TEST_F(VmManagerTest, Events_AreInOrderAndSurviveARestart) {
   ASSERT_GE(before.size(), 2u);
   EXPECT_EQ(before.back().second->resume_token(), after.back().second->resume_token());
   EXPECT_EQ(before.front().second->type(), v1::EVENT_TYPE_CREATED);
+}
+
+TEST_F(VmManagerTest, RunningMachine_ShowsItsProcess) {
+  Create("web", true);
+  EXPECT_EQ(Vm().status().pid(), testing::FakeVmSupervisor::kPid);
+  Do("Stop", &VmManager::Stop);
+  EXPECT_EQ(Vm().status().pid(), 0);
+}
+
+TEST_F(VmManagerTest, DiskErrors_AreOneEventASecond) {
+  Create("web", true);
+  const std::uint64_t before = published_->events->last();
+  for (int i = 0; i < 5; ++i)
+    supervisor_.Tell(Vm().uid(), VmDiskError{"blk0", "write: No space left on device", 2});
+  Drain();
+  EXPECT_EQ(published_->events->last(), before + 1);
+  Pass(1000);
+  supervisor_.Tell(Vm().uid(), VmDiskError{"blk0", "write: No space left on device", 1});
+  Drain();
+  ASSERT_EQ(published_->events->last(), before + 2);
+  const v1::Event event = *published_->events->Kept(before).back().second;
+  EXPECT_EQ(event.type(), v1::EVENT_TYPE_DISK_ERROR);
+  EXPECT_EQ(event.reason(), "HOST_IO_ERROR");
+  EXPECT_EQ(event.message(), "blk0: write: No space left on device (9 since the last event)");
+}
+
+TEST_F(VmManagerTest, Unreachable_IsToldOnce) {
+  Create("web", true);
+  const std::uint64_t before = published_->events->last();
+  supervisor_.Tell(Vm().uid(), VmUnreachable{"silent"});
+  supervisor_.Tell(Vm().uid(), VmUnreachable{"silent"});
+  Drain();
+  EXPECT_EQ(published_->events->last(), before + 1);
+  supervisor_.Tell(Vm().uid(), VmAnswers{});
+  supervisor_.Tell(Vm().uid(), VmAnswers{});
+  Drain();
+  EXPECT_EQ(published_->events->last(), before + 2);
+  EXPECT_TRUE(HasEvent(v1::EVENT_TYPE_HEARTBEAT_RESUMED));
 }
 
 }  // namespace
