@@ -25,6 +25,8 @@ ALLOWED = {
     "hostnet": ("base",),
     # The rules of failover: no clock, no file, no thread; it does not even know what a machine is.
     "cluster": ("base",),
+    # The deadline page between gemel-keeper and VM processes: memory, and a clock.
+    "cluster/page": ("cluster",),
     "virtio/queue": ("vmm/memory",),
     "virtio": ("virtio/queue", "vmm/bus"),
     "virtio/transport": ("virtio", "vmm/pci"),
