@@ -4,10 +4,10 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -17,14 +17,18 @@ import pytest
 from conftest import needs_kvm
 from gemeld import v1
 
+sys.path.append(str(gemeld.ROOT / "tests/check"))
+import unpacked  # pylint: disable=wrong-import-position
+
 SHIPPED = gemeld.ROOT / "packaging/prometheus"
 RULES = SHIPPED / "gemel.rules.yml"
 DASHBOARD = SHIPPED / "gemel.dashboard.json"
 WEB = "projects/p/vms/web"
 
+PROMETHEUS, PROMTOOL = unpacked.program("prometheus"), unpacked.program("prometheus", "promtool")
 needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None or shutil.which("promtool") is None,
-    reason="needs the package prometheus (packaging/packages-test.txt)")
+    PROMETHEUS is None or PROMTOOL is None,
+    reason="needs prometheus: tests/check/unpack packaging/packages-unpacked.txt")
 
 
 @pytest.fixture(name="daemon")
@@ -58,7 +62,7 @@ def value(text, name, **labels):
 
 
 def promtool(*words, **options):
-    done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run([PROMTOOL, *words], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -241,7 +245,7 @@ class Prometheus:
             "scrape_configs": [{"job_name": "gemel", "static_configs": [{"targets": [target]}]}]}))
         with open(folder / "prometheus.log", "wb") as log:
             self.process = subprocess.Popen(
-                ["prometheus", f"--config.file={folder / 'prometheus.yml'}",
+                [PROMETHEUS, f"--config.file={folder / 'prometheus.yml'}",
                  f"--storage.tsdb.path={folder / 'tsdb'}",
                  f"--web.listen-address=127.0.0.1:{self.port}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
