@@ -53,7 +53,8 @@ struct CallInfo {
 // What a machine's process had used at a time.
 struct VmSample {
   VmUid uid;
-  std::int64_t realtime_ns = 0;
+  std::int64_t realtime_ns = 0;   // for people
+  std::int64_t monotonic_ns = 0;  // for its age: the host's time may be set
   VmStatistics statistics;
 };
 
@@ -160,6 +161,7 @@ class VmManager {
                              const std::string& target, const std::string& uid) const;
   void Finish(const CallInfo& call, Batch batch, v1::Operation operation, const Reply& reply);
   ApiResult<void> Check(const v1::VirtualMachine& vm, std::string_view prefix) const;
+  static ApiResult<void> CheckDisks(const v1::VirtualMachine& vm, std::string_view spec);
   ApiResult<void> CheckQuota(const std::string& project, const access::Usage& more) const;
   ApiResult<void> ChangeDesired(Vm& vm, StoredVm& next, v1::DesiredState desired,
                                 const v1::Operation& operation, Batch& batch);

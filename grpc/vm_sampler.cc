@@ -43,7 +43,6 @@ void VmSampler::Beat() {
 
 // Asks all who run, owe no answer and have not just answered; forgets those who do not run.
 void VmSampler::Look() {
-  looked_at_ns_ = clock_->MonotonicNow();
   std::map<VmUid, std::string> live;
   published_->vms.Visit("", "", [&](const std::string& name, const auto& vm) {
     if (HasProcess(*vm)) live[vm->uid()] = name;
@@ -59,7 +58,7 @@ void VmSampler::Look() {
   for (const auto& [uid, name] : live) {
     const auto sample = published_->samples.Get(name);
     const bool fresh = sample != nullptr && sample->uid == uid &&
-                       clock_->RealtimeNow() - sample->realtime_ns < kFreshNs;
+                       clock_->MonotonicNow() - sample->monotonic_ns < kFreshNs;
     if (!fresh) Ask(uid, name);
   }
 }
@@ -82,7 +81,8 @@ void VmSampler::OnAnswer(const VmUid& uid, Result<VmStatistics> answer) {
     asked_.erase(found);
     const auto vm = published_->vms.Get(name);
     if (vm != nullptr && vm->uid() == uid) {
-      published_->samples.Put(name, {uid, clock_->RealtimeNow(), std::move(*answer)});
+      published_->samples.Put(
+          name, {uid, clock_->RealtimeNow(), clock_->MonotonicNow(), std::move(*answer)});
       sampled_[uid] = name;
     }
     if (silent_.erase(uid) > 0) on_event_(uid, VmAnswers{});

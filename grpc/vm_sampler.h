@@ -63,7 +63,6 @@ class VmSampler {
   VmSupervisor* supervisor_ = nullptr;
   VmEventCallback on_event_;
   std::optional<Timers::Id> beat_;
-  std::int64_t looked_at_ns_ = -1;        // when all were asked last; -1: never
   std::map<VmUid, Asked> asked_;          // and no sample came
   std::set<VmUid> silent_;                // of whom VmUnreachable was told
   std::map<VmUid, std::string> sampled_;  // names that samples are published under

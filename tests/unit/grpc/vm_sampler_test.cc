@@ -57,6 +57,17 @@ TEST_F(VmSamplerTest, SecondRefreshInASecond_AsksNobody) {
   EXPECT_EQ(CountCalls("GetStatistics"), asked + 1);
 }
 
+TEST_F(VmSamplerTest, HostsTimeSetBack_SamplesAgeAllTheSame) {
+  Create("web", true);
+  Begin();
+  Refreshed();
+  const long asked = CountCalls("GetStatistics");
+  clock_.realtime_ns -= 3'600'000'000'000;
+  Pass(1000);
+  Refreshed();
+  EXPECT_EQ(CountCalls("GetStatistics"), asked + 1);
+}
+
 TEST_F(VmSamplerTest, RefreshOfASilentMachine_IsDoneAfterTwoSeconds) {
   Create("web", true);
   supervisor_.HoldAnswers(true);
