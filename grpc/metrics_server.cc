@@ -21,7 +21,10 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(
     made->exposer_ = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
         "listening_ports", listen, "num_threads", "2", "request_timeout_ms", "10000"});
   } catch (const std::exception& error) {
-    return FailedPrecondition("metrics.listen: {}: cannot listen there ({})", listen, error.what());
+    return FailedPrecondition(
+        "metrics.listen: {}: cannot listen there: another program has the port, or the address is "
+        "not one of this host's ({})",
+        listen, error.what());
   }
   for (const auto& collectable : made->collectables_)
     made->exposer_->RegisterCollectable(collectable);

@@ -164,23 +164,6 @@ void VmManager::Act(const CallInfo& call, const Request& request, const Reply& r
   if (!call.validate_only) Reconcile(request.name());
 }
 
-namespace {
-
-// Another project's disk is none, so that nobody learns its name, let alone reads it.
-ApiResult<void> CheckDisksAreOwn(const v1::VirtualMachine& vm, std::string_view spec) {
-  const std::string project = ProjectOf(vm.name());
-  for (int i = 0; i < vm.spec().disks_size(); ++i) {
-    const std::string& disk = vm.spec().disks(i).disk();
-    if (ProjectOf(disk) != project)
-      return std::unexpected(
-          InvalidField(fmt::format("{}.disks[{}].disk", spec, i),
-                       fmt::format("\"{}\" is not a disk of {}", disk, project)));
-  }
-  return {};
-}
-
-}  // namespace
-
 ApiResult<void> VmManager::Check(const v1::VirtualMachine& vm, std::string_view prefix) const {
   if (auto labels = CheckLabels(vm.labels(), vm.description(), prefix); !labels) return labels;
   const std::string spec = fmt::format("{}.spec", prefix);
@@ -191,7 +174,7 @@ ApiResult<void> VmManager::Check(const v1::VirtualMachine& vm, std::string_view 
   if (auto timeout = CheckTimeout(spec + ".shutdown_timeout", vm.spec().shutdown_timeout());
       !timeout)
     return timeout;
-  if (auto own = CheckDisksAreOwn(vm, spec); !own) return own;
+  if (auto own = CheckDisks(vm, spec); !own) return own;
   auto config = ToMachineConfig(vm.spec(), LastPart(vm.name()), vm.uid(), options_.paths, spec);
   if (!config) return std::unexpected(std::move(config).error());
   auto limits = ToLimits(vm.spec(), spec);

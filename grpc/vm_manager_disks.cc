@@ -55,6 +55,19 @@ ApiResult<v1::Disk*> VmManager::FindDisk(const std::string& name, const std::str
   return &found->second;
 }
 
+// Another project's disk is none, so that nobody learns its name, let alone reads it.
+ApiResult<void> VmManager::CheckDisks(const v1::VirtualMachine& vm, std::string_view spec) {
+  const std::string project = ProjectOf(vm.name());
+  for (int i = 0; i < vm.spec().disks_size(); ++i) {
+    const std::string& disk = vm.spec().disks(i).disk();
+    if (ProjectOf(disk) != project)
+      return std::unexpected(
+          InvalidField(fmt::format("{}.disks[{}].disk", spec, i),
+                       fmt::format("\"{}\" is not a disk of {}", disk, project)));
+  }
+  return {};
+}
+
 std::vector<std::string> VmManager::UsersOf(const std::string& disk) const {
   std::vector<std::string> users;
   for (const auto& [name, vm] : vms_) {
