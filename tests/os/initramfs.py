@@ -15,13 +15,14 @@ def build(modules, init=HERE / "guest-init", tools=(), programs=()):
     """The archive's bytes; `modules` is a folder of kernel modules that /init may load, `tools` are static
     programs for /bin, `programs` the names of this machine's that need libraries."""
     archive = bytearray()
-    for folder in FOLDERS:
+    libraries = _with_libraries(programs)
+    for folder in sorted({*FOLDERS, *_parents(libraries)}):
         _add(archive, folder, stat.S_IFDIR | 0o755, b"")
     _add(archive, "init", stat.S_IFREG | 0o755, init.read_bytes())
     _add(archive, "bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
     for tool in tools:
         _add(archive, f"bin/{tool.name}", stat.S_IFREG | 0o755, tool.read_bytes())
-    for name, path in sorted(_with_libraries(programs).items()):
+    for name, path in sorted(libraries.items()):
         _add(archive, name, stat.S_IFREG | 0o755, pathlib.Path(path).read_bytes())
     for module in sorted(pathlib.Path(modules).iterdir()):
         _add(archive, f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes())
@@ -52,6 +53,12 @@ def _with_libraries(programs):
         for library in re.findall(r"(/\S+) \(0x", listed):
             files[library.lstrip("/")] = library
     return files
+
+
+def _parents(names):
+    """The folders above them: the kernel leaves out what has none."""
+    for name in names:
+        yield from (str(folder) for folder in pathlib.PurePath(name).parents if folder.name)
 
 
 def _add(archive, name, mode, content):
