@@ -1,0 +1,164 @@
+#include "etcd/grpc_stream.h"
+
+#include <utility>
+
+#include "proto/etcd/rpc.grpc.pb.h"
+
+namespace gemel::etcd {
+namespace {
+
+using etcdserverpb::WatchRequest;
+using etcdserverpb::WatchResponse;
+
+KeyValue FromWire(mvccpb::KeyValue& from) {
+  return {std::move(*from.mutable_key()), std::move(*from.mutable_value()), from.mod_revision()};
+}
+
+// Lives as long as an operation of its is under way (each holds it), or its handle.
+class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
+ public:
+  Stream(GrpcIo* io, std::size_t member, KeyRange range, Kv::Follower follower,
+         std::function<void()> failed)
+      : io_(io),
+        member_(member),
+        channel_(io->NewChannel(member)),
+        range_(std::move(range)),
+        follower_(std::move(follower)),
+        failed_(std::move(failed)) {}
+
+  void Read();
+  // No callback comes after this.
+  void Drop() {
+    if (!over_) failed_();
+    over_ = true;
+    Cancel();
+  }
+  void Cancel() override {
+    read_context_.TryCancel();
+    context_.TryCancel();
+  }
+
+ private:
+  using Handler = void (Stream::*)(bool good);
+  void* Then(Handler handler) {
+    return GrpcIo::TagOf([self = shared_from_this(), handler](bool good) {
+      if (!self->over_) ((*self).*handler)(good);
+    });
+  }
+  void OnRead(bool good);
+  void OnStarted(bool good);
+  void OnWritten(bool good);
+  void OnResponse(bool good);
+  void OnFinished(bool good);
+  void Next() { watch_->Read(&response_, Then(&Stream::OnResponse)); }
+  void Finish();
+  void End(const Error& why);
+
+  GrpcIo* io_;
+  std::size_t member_;
+  std::shared_ptr<grpc::Channel> channel_;
+  KeyRange range_;
+  Kv::Follower follower_;
+  std::function<void()> failed_;
+  bool over_ = false;
+  bool finishing_ = false;
+
+  grpc::ClientContext read_context_;
+  etcdserverpb::RangeResponse snapshot_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<etcdserverpb::RangeResponse>> reader_;
+  grpc::ClientContext context_;
+  WatchRequest request_;
+  WatchResponse response_;
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<WatchRequest, WatchResponse>> watch_;
+  grpc::Status status_;
+};
+
+// Not `serializable`: a majority answers, so that nothing older than what was known is shown.
+void Stream::Read() {
+  etcdserverpb::RangeRequest request;
+  request.set_key(range_.first);
+  request.set_range_end(range_.end);
+  read_context_.set_deadline(io_->Deadline());
+  reader_ =
+      etcdserverpb::KV::NewStub(channel_)->PrepareAsyncRange(&read_context_, request, io_->queue());
+  reader_->StartCall();
+  reader_->Finish(&snapshot_, &status_, Then(&Stream::OnRead));
+}
+
+void Stream::OnRead(bool /*good*/) {
+  if (!status_.ok()) return End(io_->ErrorOf(member_, status_));
+  KvSnapshot snapshot{snapshot_.header().revision(), {}};
+  for (mvccpb::KeyValue& found : *snapshot_.mutable_kvs()) snapshot.keys.push_back(FromWire(found));
+  snapshot_.Clear();
+  etcdserverpb::WatchCreateRequest& create = *request_.mutable_create_request();
+  create.set_key(range_.first);
+  create.set_range_end(range_.end);
+  create.set_start_revision(snapshot.revision + 1);
+  // The member ends the stream when it has been without a leader for a while.
+  context_.AddMetadata("hasleader", "true");
+  watch_ = etcdserverpb::Watch::NewStub(channel_)->PrepareAsyncWatch(&context_, io_->queue());
+  watch_->StartCall(Then(&Stream::OnStarted));
+  follower_.on_snapshot(std::move(snapshot));
+}
+
+void Stream::OnStarted(bool good) {
+  if (!good) return Finish();
+  watch_->Write(request_, Then(&Stream::OnWritten));
+}
+
+void Stream::OnWritten(bool good) {
+  if (!good) return Finish();
+  Next();
+}
+
+// The next answer is asked for when this one was taken: a slow follower does not fill our memory.
+void Stream::OnResponse(bool good) {
+  if (!good) return Finish();
+  if (response_.canceled())
+    return End({Code::kAborted, fmt::format("etcd at {}: the watch was ended: {} (compacted at {})",
+                                            io_->target(member_), response_.cancel_reason(),
+                                            response_.compact_revision())});
+  std::vector<KeyEvent> events;
+  for (mvccpb::Event& event : *response_.mutable_events())
+    events.push_back({FromWire(*event.mutable_kv()), event.type() == mvccpb::Event::DELETE});
+  Next();
+  follower_.on_events(std::move(events));
+}
+
+void Stream::Finish() {
+  if (std::exchange(finishing_, true)) return;
+  watch_->Finish(&status_, Then(&Stream::OnFinished));
+}
+
+void Stream::OnFinished(bool /*good*/) { End(io_->ErrorOf(member_, status_)); }
+
+void Stream::End(const Error& why) {
+  over_ = true;
+  Cancel();
+  failed_();
+  follower_.on_end(why);
+}
+
+class Handle : public Following {
+ public:
+  explicit Handle(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
+  ~Handle() override { stream_->Drop(); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+ private:
+  std::shared_ptr<Stream> stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<Following> StartGrpcStream(GrpcIo* io, std::size_t member, KeyRange range,
+                                           Kv::Follower follower, std::function<void()> failed) {
+  const auto stream = std::make_shared<Stream>(io, member, std::move(range), std::move(follower),
+                                               std::move(failed));
+  io->Remember(stream);
+  stream->Read();
+  return std::make_unique<Handle>(stream);
+}
+
+}  // namespace gemel::etcd
