@@ -26,6 +26,11 @@ class Memory {
     kNew,      // a higher incarnation: whatever was known is void
     kAlarm,    // the store went back: stop everything
   };
+  Memory() = default;
+  // What was kept over a restart; incarnation.seen_at is of the clock that runs now.
+  Memory(const Incarnation& incarnation, Revision highest, bool alarmed)
+      : incarnation_(incarnation), highest_(highest), alarmed_(alarmed) {}
+
   // A consistent view of the store, from a watch or a read, which a member that is behind may give.
   Verdict OnView(std::uint64_t incarnation, Revision incarnation_key, Revision store, Time now);
   // A transaction's answer, which no member that is behind can give. `seen` is highest() of when it was

@@ -1,5 +1,7 @@
 #include "cluster/session.h"
 
+#include <algorithm>
+
 namespace gemel::cluster {
 
 void Session::OnView(const SessionRecord& record, Revision changed) {
@@ -53,6 +55,11 @@ void Session::OnReply(Time now, RequestId id, const TxnReply& reply, Memory& mem
   }
   page_.Extend(deadline, now);
   if (!page_.Allows(page_.session, now)) End();
+}
+
+Time Session::next_run(const Rules& rules) const {
+  const Time next = call_.waiting ? call_.sent_at + rules.timing.call_deadline : next_beat_;
+  return page_.poisoned ? next : std::min(next, page_.deadline);
 }
 
 void Session::End() {

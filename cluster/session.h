@@ -37,6 +37,8 @@ class Session {
   // new session open, and only then may a drained one close.
   std::optional<Txn> Run(Time now, bool quiet, const Memory& memory, const Rules& rules);
   void OnReply(Time now, RequestId id, const TxnReply& reply, Memory& memory, const Rules& rules);
+  // When to call Run() next if nothing happens before. In the past: it waits for an event.
+  Time next_run(const Rules& rules) const;
 
   // A higher incarnation: this session is over, and what views showed is void.
   void Forget();

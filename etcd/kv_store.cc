@@ -27,7 +27,8 @@ void KvStore::Check() {
   if (ended_ && silent >= options_.retry_ms) {
     Start();
   } else if (!ended_ && silent >= options_.most_silence_ms) {
-    OnEnd(fmt::format("nothing was heard for {} ms", silent));
+    // Where no node lives, nothing happens: then this is no trouble.
+    if (!read_) OnEnd(fmt::format("no answer for {} ms", silent));
     Start();
   } else {
     Schedule((ended_ ? options_.retry_ms : options_.most_silence_ms) - silent);
@@ -37,6 +38,7 @@ void KvStore::Check() {
 void KvStore::Start() {
   following_.reset();
   ended_ = false;
+  read_ = false;
   heard_ms_ = NowMs();
   following_ = kv_->Follow(RangeOf(options_.scope),
                            {[this](const KvSnapshot& snapshot) { OnSnapshot(snapshot); },
@@ -48,6 +50,7 @@ void KvStore::Start() {
 void KvStore::OnSnapshot(const KvSnapshot& snapshot) {
   if (!trouble_.empty()) LOG(kInfo, "etcd", "seen again, at revision {}", snapshot.revision);
   trouble_.clear();
+  read_ = true;
   view_.Reset(snapshot);
   Deliver({true, {}});
 }

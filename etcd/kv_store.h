@@ -53,6 +53,7 @@ class KvStore : public ClusterStore {
   OnView on_view_;
   View view_;
   std::unique_ptr<Following> following_;
+  bool read_ = false;   // following_ has shown everything once
   bool ended_ = false;  // following_ has nothing more to say
   std::int64_t heard_ms_ = 0;
   std::string trouble_;

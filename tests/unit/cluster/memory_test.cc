@@ -49,5 +49,13 @@ TEST(Memory, HigherIncarnation_EndsTheAlarmAndMaySpeakOfLowerRevisions) {
   EXPECT_EQ(memory.incarnation().seen_at, Time{200});
 }
 
+TEST(MemoryTest, KeptOverARestart_KnowsWhatWasSeen) {
+  Memory memory({3, {5}, {100}}, {70}, false);
+  EXPECT_EQ(memory.OnView(3, {5}, {69}, {200}), Memory::Verdict::kStale);
+  EXPECT_EQ(memory.OnView(2, {5}, {90}, {200}), Memory::Verdict::kAlarm);
+  Memory alarmed({3, {5}, {100}}, {70}, true);
+  EXPECT_EQ(alarmed.OnView(3, {5}, {71}, {200}), Memory::Verdict::kAlarm);
+}
+
 }  // namespace
 }  // namespace gemel::cluster

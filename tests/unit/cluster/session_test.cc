@@ -127,5 +127,15 @@ TEST_F(SessionTest, Drained_ClosesWhenQuietAndGivesUpItsVote) {
   EXPECT_FALSE(Run(9'000'000));
 }
 
+TEST_F(SessionTest, NextRun_IsTheCallsEndThenTheNextBeatThenThePagesEnd) {
+  ASSERT_TRUE(Run(1'000));
+  EXPECT_EQ(session.next_run(kRules), Time{1'000 + 300'000});
+  Reply(2'000, Good(10));
+  EXPECT_EQ(session.next_run(kRules), Time{1'000 + 500'000});
+  for (const std::int64_t at : {501'000, 1'001'000, 1'501'000, 2'001'000}) ASSERT_TRUE(Run(at));
+  ASSERT_FALSE(Run(2'301'000));
+  EXPECT_EQ(session.next_run(kRules), Time{1'000 + 2'500'000});
+}
+
 }  // namespace
 }  // namespace gemel::cluster
