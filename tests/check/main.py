@@ -129,7 +129,8 @@ def unit(log, options):
 
 
 def cluster(log, options):
-    """The rules of failover against all that can happen; one more fault at once when there is time."""
+    """The rules of failover against all that can happen; one more fault at once when there is time.
+    Then what makes them real, with three members of etcd."""
     if options.mode == LONG:
         os.environ["GEMEL_EXPLORER_FAULTS"] = "1"
     outcome = builds.unit_tests("release", log, suite="cluster")
@@ -138,6 +139,8 @@ def cluster(log, options):
         found = [line for line in text.read_text(encoding="utf-8", errors="replace").splitlines()
                  if " states, " in line]
         print("\n".join(f"   {line}" for line in found), flush=True)
+    outcome.extend(pytest("tests/cluster", log.with_name("cluster_programs.log"), timeout=900,
+                          repeat=20 if options.mode == LONG else 1))
     return outcome
 
 
@@ -228,7 +231,7 @@ def clang_tidy(log, _):
 PHASES = (
     ("build", "release build with g++, benchmarks too", True, build_release),
     ("unit", "unit tests of the release build", True, unit),
-    ("cluster", "every state that two nodes' failover can reach, and mutations of it", True, cluster),
+    ("cluster", "failover: every state that its rules can reach, and real members of etcd", True, cluster),
     ("style", "layering, static linking, headers, words", True, style),
     ("integration", "whole programs on this machine", True, integration),
     ("api", "gemeld through its API, killed at random too", True, api),

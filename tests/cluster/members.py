@@ -1,0 +1,159 @@
+"""Three members of etcd on this machine, to be killed, frozen and set back."""
+
+import base64
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/check"))
+import unpacked  # noqa: E402
+
+ETCD = unpacked.program("etcd-server", "etcd")
+# As DESIGN has them: an election takes about a second.
+SETTINGS = ("--heartbeat-interval", "100", "--election-timeout", "500", "--pre-vote=true",
+            "--initial-cluster-state", "new", "--log-level", "warn")
+
+
+def addresses():
+    """One a member, of this process alone, in 127/8: so no port clashes."""
+    pid = os.getpid()
+    return [f"127.{101 + i}.{pid >> 8 & 255}.{pid & 255}" for i in range(3)]
+
+
+class Etcd:
+    """Members 0, 1 and 2. `tls`: a folder of certificates.py's; clients must show theirs."""
+
+    def __init__(self, tls=None):
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gemel-etcd-", dir=memory))
+        self.tls = tls
+        self.addresses = addresses()
+        self.processes = [None] * 3
+
+    def endpoints(self):
+        return [f"{address}:2379" for address in self.addresses]
+
+    def start(self, *which):
+        for i in which or range(3):
+            self.processes[i] = subprocess.Popen(
+                [ETCD, *self.words(i)], stdin=subprocess.DEVNULL,
+                stdout=open(self.folder / f"log{i}", "ab"), stderr=subprocess.STDOUT)
+        return self
+
+    def words(self, i):
+        client = f"{'https' if self.tls else 'http'}://{self.addresses[i]}:2379"
+        peers = [f"http://{address}:2380" for address in self.addresses]
+        words = ["--name", f"m{i}", "--data-dir", self.folder / f"m{i}",
+                 "--listen-client-urls", client, "--advertise-client-urls", client,
+                 "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
+                 "--initial-cluster", ",".join(f"m{n}={peer}" for n, peer in enumerate(peers)),
+                 *SETTINGS]
+        if self.tls:
+            words += ["--cert-file", self.tls / "cert.pem", "--key-file", self.tls / "key.pem",
+                      "--trusted-ca-file", self.tls / "ca.pem", "--client-cert-auth"]
+        return words
+
+    def signal(self, number, *which):
+        for i in which:
+            self.processes[i].send_signal(number)
+
+    def freeze(self, *which):
+        self.signal(signal.SIGSTOP, *which)
+
+    def thaw(self, *which):
+        self.signal(signal.SIGCONT, *which)
+
+    def kill(self, *which):
+        self.signal(signal.SIGKILL, *which)
+        for i in which:
+            self.processes[i].wait()
+
+    def close(self):
+        self.kill(*(i for i in range(3) if self.processes[i]))
+        shutil.rmtree(self.folder)
+
+    def backup(self):
+        """A copy of all disks, made while nobody writes to them."""
+        self.freeze(0, 1, 2)
+        shutil.rmtree(self.folder / "backup", ignore_errors=True)
+        for i in range(3):
+            shutil.copytree(self.folder / f"m{i}", self.folder / "backup" / f"m{i}")
+        self.thaw(0, 1, 2)
+
+    def revert(self):
+        """All disks are what they were at the backup; nobody was told."""
+        self.kill(0, 1, 2)
+        for i in range(3):
+            shutil.rmtree(self.folder / f"m{i}")
+            shutil.copytree(self.folder / "backup" / f"m{i}", self.folder / f"m{i}")
+        self.start()
+
+    # What a client without gRPC can ask, by etcd's HTTP gateway.
+
+    def connection(self, i):
+        if not self.tls:
+            return http.client.HTTPConnection(self.addresses[i], 2379, timeout=2)
+        context = ssl.create_default_context(cafile=self.tls / "ca.pem")
+        context.load_cert_chain(self.tls / "cert.pem", self.tls / "key.pem")
+        return http.client.HTTPSConnection(self.addresses[i], 2379, timeout=2, context=context)
+
+    def ask(self, i, path, body):
+        connection = self.connection(i)
+        try:
+            connection.request("POST", f"/v3/{path}", json.dumps(body))
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OSError(f"etcd: {found}")
+        return found
+
+    def call(self, path, body, seconds=30):
+        """Asks one member after the other until one answers."""
+        end = time.monotonic() + seconds
+        while True:
+            for i in range(3):
+                try:
+                    return self.ask(i, path, body)
+                except (OSError, http.client.HTTPException) as error:
+                    last = error
+            if time.monotonic() > end:
+                raise last
+            time.sleep(0.05)
+
+    def put(self, key, value):
+        """The revision that it was put at."""
+        done = self.call("kv/put", {"key": text(key), "value": text(value)})
+        return int(done["header"]["revision"])
+
+    def get(self, key):
+        found = self.call("kv/range", {"key": text(key)}).get("kvs", [])
+        return base64.b64decode(found[0]["value"]) if found else None
+
+    def leader(self):
+        """The number of the member that leads."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            for i in range(3):
+                try:
+                    status = self.ask(i, "maintenance/status", {})
+                except (OSError, http.client.HTTPException):
+                    continue
+                if status.get("leader", "0") == status["header"]["member_id"]:
+                    return i
+            time.sleep(0.05)
+        raise TimeoutError("no member leads")
+
+
+def text(value):
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
