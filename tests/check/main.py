@@ -231,7 +231,7 @@ def clang_tidy(log, _):
 PHASES = (
     ("build", "release build with g++, benchmarks too", True, build_release),
     ("unit", "unit tests of the release build", True, unit),
-    ("cluster", "failover: every state that its rules can reach, and real members of etcd", True, cluster),
+    ("cluster", "failover: every state of its rules; real members of etcd", True, cluster),
     ("style", "layering, static linking, headers, words", True, style),
     ("integration", "whole programs on this machine", True, integration),
     ("api", "gemeld through its API, killed at random too", True, api),
