@@ -159,7 +159,8 @@ def test_zsh_completes_vms_by_name(client):
         os.close(theirs)
         terminal = Terminal.__new__(Terminal)
         terminal.ours, terminal.process, terminal.seen = ours, shell, b""
-        terminal.type(b"autoload -Uz compinit && compinit -u -D && source <(gemel completion zsh) && echo re''ady\n")
+        terminal.type(b"autoload -Uz compinit && compinit -u -D && source <(gemel completion zsh) &&"
+                      b" echo re''ady\n")
         terminal.until(b"ready")
         terminal.type(b"gemel vm stop w\t")
         terminal.until(b"gemel vm stop web")
