@@ -68,6 +68,9 @@ class BlockBackend {
   // Fills `out` with completions and returns how many; 0 if none wait. May start the rest of
   // requests that were moved in part. Drains completion_fd.
   virtual std::size_t Reap(std::span<BlockCompletion> out) = 0;
+  // Nobody waits for what is in flight any more (a reset). What cannot end by itself, because the
+  // storage is away, ends with an error, for Reap; the rest ends as it would.
+  virtual void Abandon() {}
 };
 
 }  // namespace gemel::block

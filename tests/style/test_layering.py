@@ -62,6 +62,7 @@ ALLOWED = {
     "keeper": ("etcd", "cluster/page", "vmm/control", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
+    "helpers/dial": ("block",),
     # Opens and locks what a VM is made of and starts its process: for gemel and for gemeld.
     "launch": ("vmm/config", "vmm/control", "block", "net"),
     "cli": ("vmm/config", "vmm/control", "launch"),
