@@ -60,24 +60,19 @@ Status SetEndpoints(std::string_view key, const toml::array& values, Config& con
   return {};
 }
 
-Status SetTable(const std::string& prefix, const toml::table& table, Config& config) {
-  for (const auto& [name, node] : table) {
-    const std::string key = prefix + std::string(name.str());
-    if (const auto* below = node.as_table(); below != nullptr && prefix.empty()) {
-      RETURN_IF_ERROR(SetTable(key + ".", *below, config));
-    } else if (const auto* list = node.as_array()) {
-      RETURN_IF_ERROR(SetEndpoints(key, *list, config));
-    } else if (const auto number = node.value_exact<std::int64_t>(); number && key == "node") {
-      if (*number < 1 || *number > kHighestNode)
-        return InvalidArgument("node: {}: from 1 to {}", *number, kHighestNode);
-      config.node = static_cast<cluster::NodeId>(*number);
-    } else if (const auto text = node.value_exact<std::string>()) {
-      RETURN_IF_ERROR(SetText(key, *text, config));
-    } else {
-      return InvalidArgument("{}: unknown, or not of this kind", key);
-    }
-  }
+Status SetNode(std::int64_t number, Config& config) {
+  if (number < 1 || number > kHighestNode)
+    return InvalidArgument("node: {}: from 1 to {}", number, kHighestNode);
+  config.node = static_cast<cluster::NodeId>(number);
   return {};
+}
+
+Status SetOne(const std::string& key, const toml::node& node, Config& config) {
+  if (const auto* list = node.as_array()) return SetEndpoints(key, *list, config);
+  if (const auto number = node.value_exact<std::int64_t>(); number && key == "node")
+    return SetNode(*number, config);
+  if (const auto text = node.value_exact<std::string>()) return SetText(key, *text, config);
+  return InvalidArgument("{}: unknown, or not of this kind", key);
 }
 
 }  // namespace
@@ -89,7 +84,14 @@ Result<Config> ParseConfig(std::string_view text) {
                            parsed.error().description());
   }
   Config config;
-  RETURN_IF_ERROR(SetTable("", parsed.table(), config));
+  for (const auto& [name, node] : parsed.table()) {
+    const std::string key(name.str());
+    const toml::table* const below = node.as_table();
+    if (below == nullptr) RETURN_IF_ERROR(SetOne(key, node, config));
+    if (below == nullptr) continue;
+    for (const auto& [inner, value] : *below)
+      RETURN_IF_ERROR(SetOne(fmt::format("{}.{}", key, inner.str()), value, config));
+  }
   if (config.node == 0) return InvalidArgument("node: missing");
   if (config.endpoints.empty()) return InvalidArgument("endpoints: missing");
   const int said = (config.ca.empty() ? 0 : 1) + (config.certificate.empty() ? 0 : 1) +

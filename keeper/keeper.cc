@@ -9,7 +9,6 @@ namespace gemel::keeper {
 namespace {
 
 using cluster::Memory;
-using cluster::Session;
 using cluster::SessionId;
 using cluster::Time;
 

@@ -57,7 +57,7 @@ ALLOWED = {
     "pki": ("base",),
     # Who may do what: rules and files; gRPC itself only in server_tls.
     "grpc/access": ("vmm/config", "pki"),
-    "grpc": ("grpc/access", "hostnet", "vmm/config", "cluster", "vmm/control", "launch", "proto"),
+    "grpc": ("grpc/access", "hostnet", "vmm/config", "keeper", "vmm/control", "launch", "proto"),
     # gemel-keeper; gemeld shares what they say to each other.
     "keeper": ("etcd", "cluster/page", "vmm/control", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
