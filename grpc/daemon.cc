@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <future>
@@ -280,7 +281,10 @@ int RunDaemon(const DaemonConfig& config, const SupervisorFactory& make_supervis
     LOG_UNLIMITED(kError, "gemeld", "{}", begun.error().message);
     return 1;
   }
+  // Without systemd both do nothing.
+  static_cast<void>(sd_notify(0, "READY=1"));
   daemon.Run();
+  static_cast<void>(sd_notify(0, "STOPPING=1"));
   LOG_UNLIMITED(kInfo, "gemeld", "ends; machines run on");
   return 0;
 }

@@ -87,9 +87,11 @@ Result<std::string> FindProgram(std::string_view name, std::string_view build_fo
     return std::string(forced);
   ASSIGN_OR_RETURN(const std::string folder, OwnFolder());
   for (const std::string& path :
-       {fmt::format("{}/{}", folder, name), fmt::format("{}/../{}/{}", folder, build_folder, name)})
+       {fmt::format("{}/{}", folder, name), fmt::format("{}/../{}/{}", folder, build_folder, name),
+        fmt::format("{}/../libexec/gemel/{}", folder, name)})
     if (access(path.c_str(), X_OK) == 0) return path;
-  return MakeError(Code::kNotFound, fmt::format("{}: not found in {}", name, folder));
+  return MakeError(Code::kNotFound, fmt::format("{}: not found in {} nor {}/../libexec/gemel", name,
+                                                folder, folder));
 }
 
 Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<std::string> words,

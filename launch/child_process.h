@@ -14,7 +14,8 @@
 namespace gemel::launch {
 
 // Where a program is: `environment` (for tests) if that is set, else beside this executable, else in
-// the folder of a build tree that has it. kNotFound names the place.
+// the folder of a build tree that has it, else where it is installed (../libexec/gemel). kNotFound
+// names the places.
 Result<std::string> FindProgram(std::string_view name, std::string_view build_folder,
                                 const char* environment);
 
