@@ -126,8 +126,9 @@ class Gemeld:
 
     def connect(self):
         self.channel = grpc.insecure_channel(f"unix:{self.run_dir}/api.sock", options=[
-            # A daemon that comes back is found at once, and another's channel is not taken for ours.
-            ("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20),
+            # A daemon that comes back is found at once (min_reconnect is how long an attempt may take),
+            # and another's channel is not taken for ours.
+            ("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 100), ("grpc.use_local_subchannel_pool", 1)])
         deadline = time.monotonic() + DEADLINE
         while True:
