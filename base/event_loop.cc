@@ -1,5 +1,6 @@
 #include "base/event_loop.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <array>
@@ -65,6 +66,7 @@ void EventLoop::Run() {
 }
 
 void EventLoop::RunOnce(int timeout_ms) {
+  if (!Allowed(permit_)) return RunPosted(timeout_ms);
   std::array<epoll_event, 32> events;
   const int n =
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
@@ -73,9 +75,18 @@ void EventLoop::RunOnce(int timeout_ms) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     const auto watch = watches_.find(event.data.fd);
     if (watch == watches_.end()) continue;  // unwatched by an earlier callback of this batch
+    if (event.data.fd != wake_.get() && !Allowed(permit_))
+      return;                                                  // level-triggered: it comes again
     const std::shared_ptr<Callback> callback = watch->second;  // it may unwatch itself
     (*callback)(event.events);
   }
+}
+
+void EventLoop::RunPosted(int timeout_ms) {
+  pollfd wake{wake_.get(), POLLIN, 0};
+  if (poll(&wake, 1, timeout_ms) <= 0) return;  // EINTR
+  wake_.Drain();
+  RunTasks();
 }
 
 void EventLoop::RunTasks() {

@@ -10,6 +10,7 @@
 
 #include "base/event_fd.h"
 #include "base/mutex.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -30,6 +31,11 @@ class EventLoop {
   // No callback of `fd` runs after this, not even one already collected. Unknown fds are ignored.
   void Unwatch(int fd);
 
+  // Callbacks run only while `permit` holds, which is asked before each; otherwise the loop runs
+  // posted tasks alone. Nothing is lost: what was ready is ready again, once a task has run after it
+  // was renewed. Before Run; null: always.
+  void SetPermit(Permit* permit) { permit_ = permit; }
+
   // Runs `task` on the loop's thread, in order. Any thread, also before Run; never blocks.
   // Tasks that were not run when the loop is destroyed are dropped.
   void Post(std::function<void()> task) EXCLUDES(mutex_);
@@ -43,10 +49,12 @@ class EventLoop {
  private:
   EventLoop(UniqueFd epoll, EventFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
   void RunTasks() EXCLUDES(mutex_);
+  void RunPosted(int timeout_ms) EXCLUDES(mutex_);
 
   UniqueFd epoll_;
   EventFd wake_;
   std::unordered_map<int, std::shared_ptr<Callback>> watches_;
+  Permit* permit_ = nullptr;  // outlives the loop's running
   std::atomic<bool> stop_{false};
   Mutex mutex_;
   std::vector<std::function<void()>> tasks_ GUARDED_BY(mutex_);

@@ -64,7 +64,11 @@ class BlockBackend {
   // checked. Nothing is read or written before Submit.
   virtual void Queue(const BlockRequest& request) = 0;
   // Starts everything queued. After an error what could not be started completes with -errno.
+  // A backend with a Permit asks it right before each submission, in Reap as well. What it may not
+  // submit it holds, queued; Submit, when the permit was renewed, goes on with it.
   virtual Status Submit() = 0;
+  // Requests, or parts of them, that were started and whose result was not taken. Held ones are not.
+  virtual std::size_t in_flight() const { return 0; }
   // Fills `out` with completions and returns how many; 0 if none wait. May start the rest of
   // requests that were moved in part. Drains completion_fd.
   virtual std::size_t Reap(std::span<BlockCompletion> out) = 0;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "block/backend.h"
@@ -28,6 +29,7 @@ struct RawOptions {
   Engine engine = Engine::kAuto;
   std::uint32_t depth = 128;         // requests in flight
   std::uint32_t device_discard = 0;  // of a block device: its DeviceDiscard()
+  Permit* permit = nullptr;          // outlives the backend; BlockBackend::Submit says what it does
 };
 
 // kInvalidArgument, naming the value, for what ProbeRawFile refuses.

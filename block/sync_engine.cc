@@ -40,8 +40,8 @@ std::int64_t Perform(int fd, const IoCall& call) {
 
 class SyncEngine : public BlockBackend {
  public:
-  SyncEngine(RawFile file, EventFd completion, std::uint32_t depth)
-      : file_(std::move(file)), completion_(std::move(completion)), depth_(depth) {
+  SyncEngine(RawFile file, EventFd completion, std::uint32_t depth, Permit* permit)
+      : file_(std::move(file)), completion_(std::move(completion)), depth_(depth), permit_(permit) {
     queued_.reserve(depth);
     ready_.reserve(depth);
   }
@@ -61,9 +61,13 @@ class SyncEngine : public BlockBackend {
   Status Submit() override {
     ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(reaped_));
     reaped_ = 0;
-    for (const BlockRequest& request : queued_)
-      ready_.push_back({.tag = request.tag, .result = Run(request)});
-    queued_.clear();
+    auto next = queued_.begin();
+    for (; next != queued_.end(); ++next) {
+      const std::optional<std::int64_t> result = Run(*next);
+      if (!result) break;
+      ready_.push_back({.tag = next->tag, .result = *result});
+    }
+    queued_.erase(queued_.begin(), next);
     return {};
   }
 
@@ -75,17 +79,20 @@ class SyncEngine : public BlockBackend {
   }
 
  private:
-  std::int64_t Run(const BlockRequest& request) {
+  // Nothing: the permit does not hold.
+  std::optional<std::int64_t> Run(const BlockRequest& request) {
     std::optional<std::int64_t> result = transfer_.Begin(file_, request);
     if (!result && transfer_.needs_bounce()) transfer_.LendBounce(bounce_.Get());
-    while (!result) result = transfer_.Advance(Perform(file_.fd.get(), transfer_.Next()));
+    while (!result && Allowed(permit_))
+      result = transfer_.Advance(Perform(file_.fd.get(), transfer_.Next()));
     transfer_.TakeBounce();
-    return *result;
+    return result;
   }
 
   RawFile file_;
   EventFd completion_;
   std::size_t depth_;
+  Permit* const permit_;
   Transfer transfer_;
   BounceBuffer bounce_;
   std::vector<BlockRequest> queued_;
@@ -95,9 +102,10 @@ class SyncEngine : public BlockBackend {
 
 }  // namespace
 
-Result<std::unique_ptr<BlockBackend>> CreateSyncEngine(RawFile file, std::uint32_t depth) {
+Result<std::unique_ptr<BlockBackend>> CreateSyncEngine(RawFile file, std::uint32_t depth,
+                                                       Permit* permit) {
   ASSIGN_OR_RETURN(EventFd completion, EventFd::Create());
-  return std::make_unique<SyncEngine>(std::move(file), std::move(completion), depth);
+  return std::make_unique<SyncEngine>(std::move(file), std::move(completion), depth, permit);
 }
 
 }  // namespace gemel::block

@@ -6,13 +6,16 @@
 #pragma once
 #include <memory>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "block/backend.h"
 #include "block/raw_file.h"
 
 namespace gemel::block {
 
-// `depth`: how many requests may be queued or wait to be reaped.
-Result<std::unique_ptr<BlockBackend>> CreateSyncEngine(RawFile file, std::uint32_t depth);
+// `depth`: how many requests may be queued or wait to be reaped. A request that the permit interrupts
+// is done again from its beginning.
+Result<std::unique_ptr<BlockBackend>> CreateSyncEngine(RawFile file, std::uint32_t depth,
+                                                       Permit* permit = nullptr);
 
 }  // namespace gemel::block

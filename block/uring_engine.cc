@@ -31,7 +31,7 @@ using SlotIndex = std::uint32_t;
 class UringEngine : public BlockBackend {
  public:
   UringEngine(RawFile file, EventFd completion, std::unique_ptr<RestrictedRing> ring,
-              std::uint32_t depth);
+              std::uint32_t depth, Permit* permit);
   ~UringEngine() override;
 
   std::uint64_t size() const override { return file_.size; }
@@ -43,6 +43,7 @@ class UringEngine : public BlockBackend {
   void Queue(const BlockRequest& request) override;
   Status Submit() override;
   std::size_t Reap(std::span<BlockCompletion> out) override;
+  std::size_t in_flight() const override { return in_ring_ - io_uring_sq_ready(ring_); }
 
  private:
   void Start(SlotIndex slot);
@@ -58,7 +59,8 @@ class UringEngine : public BlockBackend {
   RawFile file_;
   EventFd completion_;
   std::unique_ptr<RestrictedRing> ring_holder_;
-  io_uring* ring_;                       // ring_holder_'s
+  io_uring* ring_;  // ring_holder_'s
+  Permit* const permit_;
   std::vector<Transfer> transfers_;      // by slot; at most one entry of the ring each
   std::vector<SlotIndex> free_;          // slots without a request
   std::vector<SlotIndex> bounce_queue_;  // slots that wait for a bounce buffer, first come first
@@ -76,11 +78,12 @@ class UringEngine : public BlockBackend {
 };
 
 UringEngine::UringEngine(RawFile file, EventFd completion, std::unique_ptr<RestrictedRing> ring,
-                         std::uint32_t depth)
+                         std::uint32_t depth, Permit* permit)
     : file_(std::move(file)),
       completion_(std::move(completion)),
       ring_holder_(std::move(ring)),
       ring_(ring_holder_->get()),
+      permit_(permit),
       transfers_(depth) {
   free_.reserve(depth);
   bounce_queue_.reserve(depth);
@@ -167,7 +170,7 @@ Status UringEngine::Submit() {
 }
 
 Status UringEngine::Enter() {
-  while (io_uring_sq_ready(ring_) > 0) {
+  while (io_uring_sq_ready(ring_) > 0 && Allowed(permit_)) {
     const int submitted = io_uring_submit(ring_);
     if (submitted > 0) {
       submit_attempts_ = 0;
@@ -288,14 +291,15 @@ void UringEngine::WaitForAll() {
 
 }  // namespace
 
-Result<std::unique_ptr<BlockBackend>> CreateUringEngine(RawFile&& file, std::uint32_t depth) {
+Result<std::unique_ptr<BlockBackend>> CreateUringEngine(RawFile&& file, std::uint32_t depth,
+                                                        Permit* permit) {
   if (depth == 0 || depth > kMaxDepth)
     return InvalidArgument("depth {}: not from 1 to {}", depth, kMaxDepth);
   ASSIGN_OR_RETURN(EventFd completion, EventFd::Create());
   ASSIGN_OR_RETURN(std::unique_ptr<RestrictedRing> ring,
                    RestrictedRing::Create(depth, file.fd.get(), completion.get(), kUringOpcodes));
   return std::make_unique<UringEngine>(std::move(file), std::move(completion), std::move(ring),
-                                       depth);
+                                       depth, permit);
 }
 
 }  // namespace gemel::block

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "block/backend.h"
 #include "block/raw_file.h"
@@ -27,6 +28,11 @@ inline constexpr std::array<std::uint8_t, 6> kUringOpcodes = {IORING_OP_READ,  I
 // `depth`: how many requests may be in flight, 1 to 4096. An error leaves `file` as it was, for the
 // synchronous engine to take; its code is kUnimplemented or kPermissionDenied where the host has no
 // io_uring or forbids it.
-Result<std::unique_ptr<BlockBackend>> CreateUringEngine(RawFile&& file, std::uint32_t depth);
+//
+// With a permit: entries that were prepared stay in the ring while it does not hold, where the kernel
+// does not look. What the kernel has taken is out of our hands: it may hand it to a thread of its own,
+// which starts it later.
+Result<std::unique_ptr<BlockBackend>> CreateUringEngine(RawFile&& file, std::uint32_t depth,
+                                                        Permit* permit = nullptr);
 
 }  // namespace gemel::block

@@ -197,6 +197,10 @@ void ProcessSupervisor::Pause(const VmUid& uid, DoneCallback done) {
 void ProcessSupervisor::Resume(const VmUid& uid, DoneCallback done) {
   Ask(uid, ResumeRequest{}, std::move(done));
 }
+void ProcessSupervisor::ResumeUnder(const VmUid& uid, cluster::FenceGrant fence,
+                                    DoneCallback done) {
+  Ask(uid, ResumeUnderRequest{std::move(fence)}, std::move(done));
+}
 void ProcessSupervisor::SetLink(const VmUid& uid, const std::string& device, bool up,
                                 DoneCallback done) {
   Ask(uid, SetLinkRequest{device, up}, std::move(done));
@@ -294,6 +298,8 @@ void ProcessSupervisor::OnEvent(const VmUid& uid, const ControlEvent& event) {
   if (std::holds_alternative<ResetDoneEvent>(event)) on_event_(uid, VmWasReset{});
   if (const auto* trouble = std::get_if<DiskErrorEvent>(&event))
     on_event_(uid, VmDiskError{trouble->device, trouble->reason, trouble->count});
+  if (const auto* latched = std::get_if<LatchedEvent>(&event))
+    on_event_(uid, VmLatched{latched->fence});
 }
 
 void ProcessSupervisor::OnUnreachable(const VmUid& uid, std::string reason) {

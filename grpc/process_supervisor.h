@@ -45,6 +45,7 @@ class ProcessSupervisor final : public VmSupervisor {
   void Reset(const VmUid& uid, DoneCallback done) override;
   void Pause(const VmUid& uid, DoneCallback done) override;
   void Resume(const VmUid& uid, DoneCallback done) override;
+  void ResumeUnder(const VmUid& uid, cluster::FenceGrant fence, DoneCallback done) override;
   void SetLink(const VmUid& uid, const std::string& device, bool up, DoneCallback done) override;
   void SetBalloon(const VmUid& uid, std::uint64_t bytes, DoneCallback done) override;
   void GetInfo(const VmUid& uid, InfoCallback done) override;

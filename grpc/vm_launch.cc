@@ -37,6 +37,7 @@ Result<LaunchedVm> Launch(VmStart start, const VmFolder& folder, const std::stri
   ASSIGN_OR_RETURN(launched.files, launch::OpenRunFiles(start.config, std::move(given)));
   launched.request = std::exchange(launched.files.request, {});
   launched.request.log_level = start.log_level;
+  launched.request.fence = std::move(start.fence);
   ASSIGN_OR_RETURN(launched.request.serial_in, folder.Listen(kConsoleSocket, SOCK_STREAM));
   ASSIGN_OR_RETURN(launched.request.serial_out, folder.CreateFile(kConsoleFile));
   launch::LastingVmm vmm;

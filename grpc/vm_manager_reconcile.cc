@@ -36,6 +36,7 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
     return Reconcile(name);
   }
   if (const auto* trouble = std::get_if<VmDiskError>(&event)) return TellDiskError(*vm, *trouble);
+  if (std::holds_alternative<VmLatched>(event)) return;  // the cluster's business
   Batch batch;
   if (std::holds_alternative<VmWasReset>(event)) {
     const v1::Operation* operation = Pending(*vm, "Reset");

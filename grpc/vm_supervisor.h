@@ -9,6 +9,7 @@
 //
 //   (nothing) ──Start──▶ starting ──done(ok)──▶ running ◀─Resume/Pause─▶ paused
 //       ▲                   │done(error)           │
+//       │                   │                      │ (with a fence: ─VmLatched▶ latched ─ResumeUnder▶)
 //       └───────────────────┘                      ▼ VmEnded, and an exit record on disk
 //       ▲                                        ended ──Release──▶ (nothing)
 //
@@ -18,6 +19,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,6 +27,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cluster/page/fence_grant.h"
 #include "grpc/vm_exit.h"
 #include "grpc/vm_limits.h"
 #include "vmm/config/machine_config.h"
@@ -57,6 +60,8 @@ struct VmStart {
   VmLimits limits;
   SandboxMode sandbox = SandboxMode::kDefault;
   LogLevel log_level = LogLevel::kInfo;  // of <folder>/log
+  // Of a VM of a cluster: it stops by itself when this ends (docs/FAILOVER.md, 'The latch').
+  std::optional<cluster::FenceGrant> fence;
 };
 
 // ---- what is told -------------------------------------------------------------------------------
@@ -78,7 +83,14 @@ struct VmDiskError {
   std::string reason;  // "write of 4096 bytes at 8192: No space left on device"
   std::uint64_t count = 0;
 };
-using VmEvent = std::variant<VmEnded, VmWasReset, VmUnreachable, VmAnswers, VmDiskError>;
+// A VM with a fence has proved that it issues nothing more until ResumeUnder. Again when nothing of
+// what it issued before is in flight any more, and when storage says that its disk is another's
+// (`fence.conflicted`: it can only be killed). Requests wait in it, and its guest is paused. Told once
+// by a process that was connected then; GetInfo and Adopt show it at any time.
+struct VmLatched {
+  FenceState fence;
+};
+using VmEvent = std::variant<VmEnded, VmWasReset, VmUnreachable, VmAnswers, VmDiskError, VmLatched>;
 using VmEventCallback = std::function<void(const VmUid& uid, const VmEvent& event)>;
 
 using DoneCallback = std::function<void(Status)>;
@@ -127,6 +139,10 @@ class VmSupervisor {
   virtual void Reset(const VmUid& uid, DoneCallback done) = 0;
   virtual void Pause(const VmUid& uid, DoneCallback done) = 0;
   virtual void Resume(const VmUid& uid, DoneCallback done) = 0;
+  // A latched VM goes on, with all that it has held back, under a later session and epoch. Gives
+  // kFailedPrecondition if it has not proved its latch, if storage refused it, if the grant is no
+  // later one, or over already. After kDeadlineExceeded, GetInfo says which session it is under.
+  virtual void ResumeUnder(const VmUid& uid, cluster::FenceGrant fence, DoneCallback done) = 0;
   virtual void SetLink(const VmUid& uid, const std::string& device, bool up, DoneCallback done) = 0;
   virtual void SetBalloon(const VmUid& uid, std::uint64_t bytes, DoneCallback done) = 0;
   virtual void GetInfo(const VmUid& uid, InfoCallback done) = 0;

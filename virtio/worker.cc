@@ -9,12 +9,19 @@
 
 namespace gemel::virtio {
 
-Result<std::unique_ptr<Worker>> Worker::Create(std::string name, Client* client, ThreadRole role) {
+Result<std::unique_ptr<Worker>> Worker::Create(std::string name, Client* client, ThreadRole role,
+                                               Permit* permit) {
   ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Create());
   std::unique_ptr<Worker> worker(new Worker(name, client, std::move(loop)));
+  if (role != ThreadRole::kDisk) worker->loop_->SetPermit(permit);
   ASSIGN_OR_RETURN(
       worker->thread_,
       StartThread(std::move(name), [loop = worker->loop_.get()] { loop->Run(); }, role));
+  if (permit != nullptr)
+    permit->Join({.loop = worker->loop_.get(),
+                  .in_flight = [client] { return client->Outstanding(); },
+                  .over = [client] { client->OnPermitOver(); },
+                  .renewed = [client] { client->OnPermitRenewed(); }});
   return worker;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/thread.h"
 #include "virtio/device.h"
@@ -39,12 +40,20 @@ class Worker {
     // flight has ended and its chains are gone (base/gate.h: Close(stopped)). The activation is
     // dropped then.
     virtual void OnStop(std::function<void()> stopped) = 0;
+
+    // With a permit, base/permit.h: Member.
+    virtual std::size_t Outstanding() const { return 0; }
+    virtual void OnPermitOver() {}
+    virtual void OnPermitRenewed() {}
   };
 
   // Starts the thread `name`; `role` is what it may ask of the kernel in a sandbox. `client`
   // outlives the worker: a device that is its own client declares its worker as the last member.
+  // Without `permit` holding (it outlives the worker; null: always) neither kicks nor watched
+  // descriptors are served; but those of a kDisk are, since its backend asks by itself.
   static Result<std::unique_ptr<Worker>> Create(std::string name, Client* client,
-                                                ThreadRole role = ThreadRole::kWorker);
+                                                ThreadRole role = ThreadRole::kWorker,
+                                                Permit* permit = nullptr);
   // Ends and joins the thread. REQUIRES: not started, or Reset's `done` has run, which is checked.
   ~Worker();
   Worker(const Worker&) = delete;

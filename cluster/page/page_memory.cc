@@ -34,7 +34,7 @@ void Store(PageLayout* page, std::int64_t us) {
 
 }  // namespace
 
-Time BootTime() { return {ClockNs(CLOCK_BOOTTIME) / 1000}; }
+Time BootTime() { return {BootNs() / 1000}; }
 
 PageMapping::~PageMapping() {
   if (page_ != nullptr) munmap(page_, kPageBytes);

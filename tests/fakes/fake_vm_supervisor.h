@@ -27,6 +27,7 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     std::map<std::string, bool> links;
     std::uint64_t balloon = 0;
     daemon::VmStatistics statistics = {};
+    std::optional<FenceState> fence = {};
   };
 
   // `loop` outlives it.
@@ -53,6 +54,13 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
   void Tell(const VmUid& uid, daemon::VmEvent event) {
     loop_->Post([this, uid, event = std::move(event)] { on_event_(uid, event); });
   }
+  // As if it had latched, with nothing in flight.
+  void Latch(const VmUid& uid, bool conflicted = false) {
+    FenceState& fence = vms_.at(uid).fence.value();
+    fence.latched = true;
+    fence.conflicted = conflicted;
+    Tell(uid, daemon::VmLatched{fence});
+  }
   // A VM that an earlier daemon left: for Adopt.
   void Leave(const VmUid& uid, Vm vm) { vms_[uid] = std::move(vm); }
 
@@ -76,7 +84,10 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     Status status = Note("Start", start.uid);
     if (status && vms_.contains(start.uid))
       status = MakeError(Code::kAlreadyExists, start.uid + ": known already");
-    if (status) vms_[start.uid] = Vm{start.config, start.limits, VmState::kRunning, {}, {}, 0, {}};
+    if (status)
+      vms_[start.uid] = Vm{start.config, start.limits, VmState::kRunning, {}, {}, 0, {}, {}};
+    if (status && start.fence)
+      vms_[start.uid].fence = FenceState{start.fence->session, start.fence->epoch};
     Finish(std::move(done), std::move(status));
   }
   void PowerButton(const VmUid& uid, daemon::DoneCallback done) override {
@@ -97,6 +108,12 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
   }
   void Resume(const VmUid& uid, daemon::DoneCallback done) override {
     Change("Resume", uid, VmState::kPaused, VmState::kRunning, std::move(done));
+  }
+  void ResumeUnder(const VmUid& uid, cluster::FenceGrant grant,
+                   daemon::DoneCallback done) override {
+    Status status = Live("ResumeUnder", uid);
+    if (status) status = Renew(uid, grant);
+    Finish(std::move(done), std::move(status));
   }
   void SetLink(const VmUid& uid, const std::string& device, bool up,
                daemon::DoneCallback done) override {
@@ -191,6 +208,15 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
     if (status) vms_[uid].state = to;
     Finish(std::move(done), std::move(status));
   }
+  Status Renew(const VmUid& uid, const cluster::FenceGrant& grant) {
+    std::optional<FenceState>& fence = vms_[uid].fence;
+    if (!fence || !fence->latched || fence->conflicted)
+      return FailedPrecondition("{}: not latched, or refused by storage", uid);
+    if (grant.session <= fence->session || grant.epoch <= fence->epoch)
+      return FailedPrecondition("{}: no later session and epoch", uid);
+    fence = FenceState{grant.session, grant.epoch};
+    return {};
+  }
   daemon::AdoptedVm Describe(const VmUid& uid) const {
     daemon::AdoptedVm vm;
     vm.uid = uid;
@@ -200,6 +226,7 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
         found->second.exit ? daemon::AdoptedVm::State::kEnded : daemon::AdoptedVm::State::kLive;
     if (found->second.exit) vm.exit = *found->second.exit;
     vm.info.state = found->second.state;
+    vm.info.fence = found->second.fence;
     vm.info.cpus = found->second.config.cpus;
     vm.info.memory = found->second.config.memory.size;
     return vm;

@@ -6,6 +6,10 @@
 //   power-button|power-off|reset|pause|resume|kill|release|info|statistics|limits UID
 //   set-limits UID CPU_WEIGHT CPU_CAP_MILLI MEMORY
 //   last-console UID
+//   session NUMBER MS            a new session and its deadline page, which ends in MS
+//   extend MS|poison             that page
+//   resume-under UID EPOCH       under that session
+// A guest with the word epoch=N is started with a fence: that session's, and epoch N.
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -18,8 +22,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/file_util.h"
+#include "cluster/page/page_memory.h"
 #include "grpc/process_supervisor.h"
 
 namespace gemel::daemon {
@@ -41,6 +47,11 @@ const char* StateWord(const VmInfo& info) {
   return kWords[static_cast<std::size_t>(info.state)];
 }
 
+std::string Describe(const FenceState& fence) {
+  return fmt::format("session={} epoch={} latched={} in_flight={}", fence.session.number,
+                     fence.epoch.counter, fence.latched, fence.in_flight);
+}
+
 class Probe {
  public:
   Probe(EventLoop* loop, SupervisorOptions options) : loop_(loop) {
@@ -60,6 +71,8 @@ class Probe {
     if (const auto* ended = std::get_if<VmEnded>(&event))
       Say("ended {} {}", uid, Describe(ended->exit));
     if (std::holds_alternative<VmWasReset>(event)) Say("was-reset {}", uid);
+    if (const auto* latched = std::get_if<VmLatched>(&event))
+      Say("latched {} {} at_us={}", uid, Describe(latched->fence), cluster::BootTime().us);
     if (const auto* lost = std::get_if<VmUnreachable>(&event))
       Say("unreachable {} {}", uid, lost->reason);
   }
@@ -81,9 +94,11 @@ class Probe {
     VmUid uid;
     words >> verb;
     if (verb == "adopt") return Adopt(words);
+    if (Page(verb, words)) return;
     words >> uid;
     if (verb == "start") return Start(uid, words);
     if (verb == "set-limits") return SetLimits(uid, words);
+    if (verb == "resume-under") return ResumeUnder(uid, words);
     if (Simple(verb, uid)) return;
     if (verb == "kill") return Tell(verb, uid)(supervisor_->Kill(uid));
     if (verb == "release") return Tell(verb, uid)(supervisor_->Release(uid));
@@ -91,7 +106,8 @@ class Probe {
     if (verb == "info")
       return supervisor_->GetInfo(uid, [uid](const Result<VmInfo>& info) {
         if (!info) return Say("info {} error {}", uid, info.error().message);
-        Say("info {} {} resets={} cpus={}", uid, StateWord(*info), info->resets, info->cpus);
+        Say("info {} {} resets={} cpus={}{}", uid, StateWord(*info), info->resets, info->cpus,
+            info->fence ? " " + Describe(*info->fence) : "");
       });
     if (verb == "statistics") return Statistics(uid);
     if (verb == "last-console") return LastConsole(uid);
@@ -114,6 +130,38 @@ class Probe {
     return true;
   }
 
+  // What gemel-keeper does, in miniature.
+  bool Page(const std::string& verb, std::istringstream& words) {
+    std::int64_t number = 0;
+    if (verb != "session" && verb != "extend" && verb != "poison") return false;
+    words >> number;
+    if (verb == "session") {
+      session_ = {1, static_cast<std::uint64_t>(number)};
+      words >> number;
+    }
+    cluster::DeadlinePage page;
+    page.session = session_;
+    page.deadline = cluster::BootTime() + cluster::Time{number * 1000};
+    page.poisoned = verb == "poison";
+    if (verb == "session") {
+      pages_.push_back(cluster::PageWriter::Create(page).value());
+    } else {
+      pages_.back().Publish(page);
+    }
+    Say("{} ok until_us={}", verb, page.deadline.us);
+    return true;
+  }
+
+  cluster::FenceGrant Grant(std::uint64_t epoch) {
+    return {pages_.back().OpenForReader().value(), session_, {1, epoch}};
+  }
+
+  void ResumeUnder(const VmUid& uid, std::istringstream& words) {
+    std::uint64_t epoch = 0;
+    words >> epoch;
+    supervisor_->ResumeUnder(uid, Grant(epoch), Tell("resume-under", uid));
+  }
+
   static DoneCallback Tell(const std::string& verb, const VmUid& uid) {
     return [verb, uid](const Status& status) {
       if (status) return Say("{} {} ok", verb, uid);
@@ -122,23 +170,34 @@ class Probe {
     };
   }
 
+  // Whether it is one of ours, and not the guest's.
+  bool Understood(const std::string& word, VmStart& start) {
+    MachineConfig& config = start.config;
+    if (word.starts_with("disk=")) {
+      config.disks.push_back({});
+      config.disks.back().path = word.substr(5);
+    } else if (word.starts_with("cpus=")) {
+      config.cpus = static_cast<std::uint32_t>(std::stoul(word.substr(5)));
+    } else if (word == "engine=sync") {
+      config.disks.back().engine = IoEngine::kSync;
+    } else if (word.starts_with("epoch=")) {
+      start.fence = Grant(std::stoull(word.substr(6)));
+    } else if (word == "on-reboot=exit") {
+      config.on_reboot = OnReboot::kExit;
+    } else {
+      return false;
+    }
+    return true;
+  }
+
   void Start(const VmUid& uid, std::istringstream& words) {
     VmStart start;
     start.uid = uid;
     start.config.memory.size = 16 << 20;
     words >> start.config.boot.kernel;
-    for (std::string word; words >> word;) {
-      if (word.starts_with("disk=")) {
-        start.config.disks.push_back({});
-        start.config.disks.back().path = word.substr(5);
-        continue;
-      }
-      if (word == "on-reboot=exit") {
-        start.config.on_reboot = OnReboot::kExit;
-        continue;
-      }
-      start.config.boot.cmdline += (start.config.boot.cmdline.empty() ? "" : " ") + word;
-    }
+    std::string& cmdline = start.config.boot.cmdline;
+    for (std::string word; words >> word;)
+      if (!Understood(word, start)) cmdline += (cmdline.empty() ? "" : " ") + word;
     supervisor_->Start(std::move(start), Tell("start", uid));
   }
 
@@ -199,6 +258,8 @@ class Probe {
 
   EventLoop* const loop_;
   std::unique_ptr<ProcessSupervisor> supervisor_;
+  std::vector<cluster::PageWriter> pages_;  // of all sessions; the last is this one's
+  cluster::SessionId session_;
   std::string input_;
 };
 

@@ -41,13 +41,15 @@ ALLOWED = {
     "virtio/vsock": ("virtio",),
     "vmm/pci": ("vmm/bus",),
     # What a PC is: addresses, registers, tables. It knows no KVM, so KVM may know it.
+    # The latch of a VM process.
+    "vmm/fence": ("base", "cluster/page"),
     "vmm/arch/x86": ("vmm/memory", "vmm/bus", "vmm/config"),
     "vmm/kvm": ("vmm/memory", "vmm/bus", "vmm/arch/x86"),
     "vmm/boot": ("vmm/memory", "vmm/bus", "vmm/config", "vmm/arch/x86"),
     "vmm/devices": ("vmm/memory", "vmm/bus", "vmm/config", "vmm/arch/x86"),
-    "vmm/control": ("base", "vmm/config", "proto"),
-    # The only assembler: everything below but the cluster.
-    "vmm/machine": ("vmm/boot", "vmm/devices", "vmm/kvm", "vmm/pci", "virtio/blk", "virtio/console",
+    "vmm/control": ("base", "vmm/config", "proto", "cluster/page"),
+    # The only assembler: everything below; of the cluster, the fence alone.
+    "vmm/machine": ("vmm/boot", "vmm/devices", "vmm/kvm", "vmm/fence", "vmm/pci", "virtio/blk", "virtio/console",
                     "virtio/net", "virtio/rng", "virtio/scsi", "virtio/transport",
                     "virtio/balloon", "virtio/vsock"),
     "vmm/process": ("vmm/machine", "vmm/control", "vmm/sandbox"),

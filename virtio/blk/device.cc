@@ -65,6 +65,8 @@ class Blk final : public VirtioDevice, public Worker::Client {
   void OnStart(Activation& activation) override;
   void OnKick(ActiveQueue& queue) override;
   void OnStop(std::function<void()> stopped) override;
+  std::size_t Outstanding() const override { return backend_->in_flight(); }
+  void OnPermitRenewed() override;
 
  private:
   enum class Stop : std::uint8_t { kEmpty, kNoRoom, kTurnOver, kBroken };
@@ -161,8 +163,9 @@ Result<std::unique_ptr<VirtioDevice>> Blk::Create(BlkOptions options) {
                            options.serial.size(), kBlkIdBytes);
   if (options.num_queues == 0 || options.num_queues > kMaxQueues)
     return InvalidArgument("queues: {}: not from 1 to {}", options.num_queues, kMaxQueues);
+  Permit* const permit = options.permit;
   std::unique_ptr<Blk> blk(new Blk(std::move(options)));
-  ASSIGN_OR_RETURN(blk->worker_, Worker::Create(blk->name_, blk.get(), ThreadRole::kDisk));
+  ASSIGN_OR_RETURN(blk->worker_, Worker::Create(blk->name_, blk.get(), ThreadRole::kDisk, permit));
   return blk;
 }
 
@@ -215,6 +218,14 @@ void Blk::OnStop(std::function<void()> stopped) {
 
 void Blk::OnKick(ActiveQueue& active) {
   if (watched_) Pump(queues_[active.index]);
+}
+
+// What the backend held goes on, also that of a driver which is resetting the device meanwhile.
+void Blk::OnPermitRenewed() {
+  if (!watched_) return;
+  if (const Status submitted = backend_->Submit(); !submitted)
+    LOG(kWarning, name_, "{}", submitted.error().message);
+  OnCompletion();
 }
 
 void Blk::OnCompletion() {

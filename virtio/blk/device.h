@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "block/backend.h"
 #include "virtio/device.h"
@@ -47,6 +48,7 @@ struct BlkOptions {
   BlkCounters* counters = nullptr;  // outlives the device; may be missing
   // Called on the worker's thread, at once and then at most every 10 s, whatever the guest does.
   std::function<void(const BlkTrouble&)> on_trouble = nullptr;
+  Permit* permit = nullptr;  // the backend's; outlives the device
 };
 
 // kInvalidArgument, naming the value, for a serial that is too long or a bad number of queues.

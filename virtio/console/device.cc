@@ -101,9 +101,10 @@ Result<std::unique_ptr<VirtioDevice>> Console::Create(ConsoleOptions options) {
   if (options.channels.size() > kMaxConsoleChannels)
     return InvalidArgument("channel: {} channels: more than {}", options.channels.size(),
                            kMaxConsoleChannels);
+  Permit* const permit = options.permit;
   std::unique_ptr<Console> console(new Console(std::move(options)));
   ASSIGN_OR_RETURN(console->worker_,
-                   Worker::Create(console->name_, console.get(), ThreadRole::kStream));
+                   Worker::Create(console->name_, console.get(), ThreadRole::kStream, permit));
   console->worker_->loop().Post([raw = console.get()] {
     for (const auto& port : raw->ports_)
       port->host.Watch(&raw->worker_->loop(), [raw, at = port.get()] { raw->Pump(*at); });

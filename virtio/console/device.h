@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "virtio/console/host_end.h"
 #include "virtio/device.h"
@@ -31,6 +32,7 @@ struct ConsoleOptions {
   std::string name;  // for log lines and the worker's thread: "console0"
   std::optional<HostEnd::Fds> console;
   std::vector<Channel> channels;  // at most kMaxConsoleChannels
+  Permit* permit = nullptr;       // virtio/worker.h
 };
 
 inline constexpr std::size_t kMaxConsoleChannels = 30;

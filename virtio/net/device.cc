@@ -55,6 +55,7 @@ class Net final : public NetDevice, private NetPairOwner {
   void PokeAll();
 
   const std::string name_;
+  Permit* const permit_;
   const MacAddress mac_;
   const std::uint16_t mtu_;
   const std::uint64_t features_;
@@ -130,6 +131,7 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
     pair.tx_limit = Share(options.tx_limit, count);
     pair.clock = options.clock != nullptr ? options.clock : &net->system_clock_;
     pair.owner = net.get();
+    pair.permit = options.permit;
     if (i > 0) RETURN_IF_ERROR(pair.backend->SetActive(false));
     ASSIGN_OR_RETURN(std::unique_ptr<NetPair> made, NetPair::Create(std::move(pair)));
     net->pairs_.push_back(std::move(made));
@@ -145,6 +147,7 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
 
 Net::Net(const NetOptions& options, std::size_t pairs, net::Offloads offloads)
     : name_(options.name),
+      permit_(options.permit),
       mac_(options.mac),
       mtu_(options.mtu),
       features_(OfferedFeatures(offloads, pairs, options.mtu)),
@@ -278,7 +281,8 @@ void Net::SetLink(bool up) {
   LOG_UNLIMITED(kInfo, name_, "link {}", up ? "up" : "down");
   // The first pair's thread tells host and driver, while its activation is there.
   pairs_[0]->worker().loop().Post([this, up] {
-    pairs_[0]->backend().SetLink(up);
+    // Without a permit the host's end has no carrier, whatever the cable is.
+    pairs_[0]->backend().SetLink(up && Allowed(permit_));
     TellDriver();
   });
   PokeAll();

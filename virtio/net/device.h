@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mac_address.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "net/limiter.h"
 #include "net/net_backend.h"
@@ -33,6 +34,7 @@ struct NetOptions {
   // limit then has no effect.
   std::vector<std::unique_ptr<net::VhostNet>> vhosts;
   const Clock* clock = nullptr;  // outlives the device; none: the system's
+  Permit* permit = nullptr;      // outlives the device; not together with vhosts, which never ask
 };
 
 class NetDevice : public VirtioDevice {

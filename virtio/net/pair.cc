@@ -37,9 +37,10 @@ void Drain(const UniqueFd& timer) {
 
 Result<std::unique_ptr<NetPair>> NetPair::Create(Options options) {
   const std::string name = options.name;
+  Permit* const permit = options.permit;
   std::unique_ptr<NetPair> pair(new NetPair(std::move(options)));
   RETURN_IF_ERROR(pair->CreateTimers());
-  ASSIGN_OR_RETURN(pair->worker_, Worker::Create(name, pair.get(), ThreadRole::kNet));
+  ASSIGN_OR_RETURN(pair->worker_, Worker::Create(name, pair.get(), ThreadRole::kNet, permit));
   return pair;
 }
 
@@ -49,7 +50,7 @@ NetPair::NetPair(Options options)
       owner_(options.owner),
       backend_(std::move(options.backend)),
       receiver_(backend_.get(), &counters_, options.rx_limit, options.clock),
-      transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock),
+      transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock, options.permit),
       connected_(backend_->connected()) {
   if (options.vhost) vhost_.emplace(std::move(options.vhost), backend_->vhost_fd());
 }
@@ -134,6 +135,15 @@ void NetPair::OnStop(std::function<void()> stopped) {
   if (index_ > 0) static_cast<void>(backend_->SetActive(false));
   owner_->OnPairStopped(index_);
   stopped();
+}
+
+void NetPair::OnPermitOver() {
+  if (index_ == 0) backend_->SetLink(false);
+}
+
+void NetPair::OnPermitRenewed() {
+  if (index_ == 0) backend_->SetLink(owner_->Look().link_up);
+  if (tx_state_ == NetTransmitter::State::kBlocked) RunTransmitter();
 }
 
 // Takes over what the driver or the controller has changed.

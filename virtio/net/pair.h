@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/event_fd.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "net/net_backend.h"
@@ -55,6 +56,7 @@ class NetPair : public Worker::Client {
     net::RateLimit rx_limit, tx_limit;
     const Clock* clock = nullptr;   // outlives the pair
     NetPairOwner* owner = nullptr;  // the same
+    Permit* permit = nullptr;       // the same
   };
   static Result<std::unique_ptr<NetPair>> Create(Options options);
 
@@ -71,6 +73,9 @@ class NetPair : public Worker::Client {
   void OnStart(Activation& activation) override;
   void OnKick(ActiveQueue& queue) override;
   void OnStop(std::function<void()> stopped) override;
+  // The host's end shows no carrier meanwhile; the driver sees nothing.
+  void OnPermitOver() override;
+  void OnPermitRenewed() override;
 
  private:
   explicit NetPair(Options options);

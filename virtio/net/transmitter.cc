@@ -17,8 +17,12 @@ constexpr std::size_t kMostPiecesAFrame = 129;
 }  // namespace
 
 NetTransmitter::NetTransmitter(net::NetBackend* backend, NetCounters* counters,
-                               const net::RateLimit& limit, const Clock* clock)
-    : backend_(backend), counters_(counters), limiter_(limit, clock), pieces_(kPieces) {}
+                               const net::RateLimit& limit, const Clock* clock, Permit* permit)
+    : backend_(backend),
+      counters_(counters),
+      limiter_(limit, clock),
+      permit_(permit),
+      pieces_(kPieces) {}
 
 void NetTransmitter::Start(ActiveQueue& queue, net::Offloads allowed) {
   queue_ = &queue;
@@ -110,6 +114,7 @@ void NetTransmitter::Prepare(DescriptorChain chain) {
 bool NetTransmitter::Send() {
   const std::size_t waiting = count_ - sent_;
   if (waiting == 0 && !backend_->unsent()) return true;
+  if (!Allowed(permit_)) return false;
   std::size_t failed = 0;
   const std::size_t done = backend_->Transmit(std::span(wire_).subspan(sent_, waiting), failed);
   std::uint64_t bytes = 0;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/permit.h"
 #include "net/frame_header.h"
 #include "net/limiter.h"
 #include "net/net_backend.h"
@@ -29,7 +30,7 @@ class NetTransmitter {
 
   // All outlive this.
   NetTransmitter(net::NetBackend* backend, NetCounters* counters, const net::RateLimit& limit,
-                 const Clock* clock);
+                 const Clock* clock, Permit* permit);
 
   // `allowed`: what frames may leave undone.
   void Start(ActiveQueue& queue, net::Offloads allowed);
@@ -61,6 +62,7 @@ class NetTransmitter {
   net::NetBackend* const backend_;
   NetCounters* const counters_;
   net::Limiter limiter_;
+  Permit* const permit_;  // asked before each batch; without it there is no room
   bool link_ = true;
 
   ActiveQueue* queue_ = nullptr;

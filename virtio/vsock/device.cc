@@ -64,7 +64,8 @@ Result<std::unique_ptr<VirtioDevice>> Vsock::Create(VsockSwitchboard::Options op
     return InvalidArgument("cid: {}: not from {} to {}", options.guest_cid, kVsockLeastGuestCid,
                            kVsockMostGuestCid);
   std::unique_ptr<Vsock> vsock(new Vsock(options.name, options.guest_cid));
-  ASSIGN_OR_RETURN(vsock->worker_, Worker::Create(vsock->name_, vsock.get(), ThreadRole::kStream));
+  ASSIGN_OR_RETURN(vsock->worker_,
+                   Worker::Create(vsock->name_, vsock.get(), ThreadRole::kStream, options.permit));
   ASSIGN_OR_RETURN(
       vsock->switchboard_,
       VsockSwitchboard::Create(std::move(options), &vsock->worker_->loop(), vsock.get()));

@@ -19,6 +19,7 @@
 #include <string>
 
 #include "base/event_loop.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "virtio/vsock/config_space.h"
@@ -46,6 +47,7 @@ class VsockSwitchboard {
     UniqueFd dialer;    // dial.h; none: the guest cannot connect
     std::int64_t answer_timeout_ms = 10'000;  // for a guest to answer a REQUEST
     std::int64_t reset_timeout_ms = 8'000;    // for a guest to RST a connection that is at its end
+    Permit* permit = nullptr;                 // virtio/worker.h
   };
 
   // `loop` and `client` outlive it.

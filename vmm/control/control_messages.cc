@@ -113,6 +113,23 @@ Result<NetFds> DecodeNetFds(const internal::NetFds& in, std::uint32_t queues, Fd
   return net;
 }
 
+void EncodeFence(cluster::FenceGrant grant, internal::Fence* out, FdCollector& fds) {
+  out->set_page_fd(fds.Add(std::move(grant.page)));
+  out->set_session_incarnation(grant.session.incarnation);
+  out->set_session_number(grant.session.number);
+  out->set_epoch_incarnation(grant.epoch.incarnation);
+  out->set_epoch_counter(grant.epoch.counter);
+}
+
+Result<cluster::FenceGrant> DecodeFence(const internal::Fence& in, FdDistributor& fds) {
+  cluster::FenceGrant grant;
+  ASSIGN_OR_RETURN(grant.page, fds.Take(in.page_fd(), "fence"));
+  RETURN_IF_ERROR(RequirePresence(grant.page, true, "fence"));
+  grant.session = {in.session_incarnation(), in.session_number()};
+  grant.epoch = {in.epoch_incarnation(), in.epoch_counter()};
+  return grant;
+}
+
 void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdCollector& fds) {
   MachineToProto(request.config, out->mutable_machine());
   out->set_kvm_fd(fds.Add(std::move(request.kvm)));
@@ -128,6 +145,7 @@ void EncodeConfigure(ConfigureRequest request, internal::Configure* out, FdColle
   for (UniqueFd& fd : request.channels) out->add_channel_fds(fds.Add(std::move(fd)));
   out->set_serial_in_fd(fds.Add(std::move(request.serial_in)));
   out->set_serial_out_fd(fds.Add(std::move(request.serial_out)));
+  if (request.fence) EncodeFence(std::move(*request.fence), out->mutable_fence(), fds);
   out->set_log_level(EnumToProto<internal::LogLevel>(request.log_level));
 }
 
@@ -172,6 +190,9 @@ Result<ConfigureRequest> DecodeConfigure(const internal::Configure& in, FdDistri
   }
   ASSIGN_OR_RETURN(request.serial_in, fds.Take(in.serial_in_fd(), "serial input"));
   ASSIGN_OR_RETURN(request.serial_out, fds.Take(in.serial_out_fd(), "serial output"));
+  if (in.has_fence()) {
+    ASSIGN_OR_RETURN(request.fence, DecodeFence(in.fence(), fds));
+  }
   ASSIGN_OR_RETURN(request.log_level, EnumFromProto(in.log_level(), LogLevel::kError, "log-level"));
   RETURN_IF_ERROR(CheckFds(request));
   return request;
@@ -204,6 +225,10 @@ Result<ControlRequestBody> DecodeBody(const internal::ToVmm& in, FdDistributor& 
       return ControlRequestBody(SetLinkRequest{in.set_link().device(), in.set_link().up()});
     case Case::kSetBalloon:
       return ControlRequestBody(SetBalloonRequest{in.set_balloon().size()});
+    case Case::kResumeUnder: {
+      ASSIGN_OR_RETURN(cluster::FenceGrant grant, DecodeFence(in.resume_under().fence(), fds));
+      return ControlRequestBody(ResumeUnderRequest{std::move(grant)});
+    }
     case Case::REQUEST_NOT_SET:
       break;
   }
@@ -238,6 +263,24 @@ BalloonInfo BalloonFromProto(const internal::BalloonInfo& in) {
   return balloon;
 }
 
+void FenceToProto(const FenceState& fence, internal::FenceState* out) {
+  out->set_session_incarnation(fence.session.incarnation);
+  out->set_session_number(fence.session.number);
+  out->set_epoch_incarnation(fence.epoch.incarnation);
+  out->set_epoch_counter(fence.epoch.counter);
+  out->set_latched(fence.latched);
+  out->set_conflicted(fence.conflicted);
+  out->set_in_flight(fence.in_flight);
+}
+
+FenceState FenceFromProto(const internal::FenceState& in) {
+  return {{in.session_incarnation(), in.session_number()},
+          {in.epoch_incarnation(), in.epoch_counter()},
+          in.latched(),
+          in.conflicted(),
+          in.in_flight()};
+}
+
 void InfoToProto(const VmInfo& info, internal::Info* out) {
   out->set_state(EnumToProto<internal::VmState>(info.state));
   out->set_cpus(info.cpus);
@@ -268,6 +311,7 @@ void InfoToProto(const VmInfo& info, internal::Info* out) {
     l->set_note(layer.note);
   }
   if (info.balloon) BalloonToProto(*info.balloon, out->mutable_balloon());
+  if (info.fence) FenceToProto(*info.fence, out->mutable_fence());
   out->set_resets(info.resets);
   for (const VcpuInfo& vcpu : info.vcpus) {
     internal::Vcpu* v = out->add_vcpus();
@@ -305,6 +349,7 @@ Result<VmInfo> InfoFromProto(const internal::Info& in) {
   for (const internal::SandboxLayer& l : in.sandbox())
     info.sandbox.push_back({l.name(), l.active(), l.note()});
   if (in.has_balloon()) info.balloon = BalloonFromProto(in.balloon());
+  if (in.has_fence()) info.fence = FenceFromProto(in.fence());
   info.resets = in.resets();
   for (const internal::Vcpu& v : in.vcpus()) {
     VcpuInfo& vcpu = info.vcpus.emplace_back();
@@ -349,6 +394,8 @@ ControlEvent EventFromProto(const internal::Event& in) {
     case Case::kDiskError:
       return DiskErrorEvent{in.disk_error().device(), in.disk_error().reason(),
                             in.disk_error().count()};
+    case Case::kLatched:
+      return LatchedEvent{FenceFromProto(in.latched())};
     case Case::EVENT_NOT_SET:
       break;
   }
@@ -375,6 +422,9 @@ ControlMessage EncodeRequest(ControlRequest request) {
           [&](SetLinkRequest& r) {
             out.mutable_set_link()->set_device(r.device);
             out.mutable_set_link()->set_up(r.up);
+          },
+          [&](ResumeUnderRequest& r) {
+            EncodeFence(std::move(r.fence), out.mutable_resume_under()->mutable_fence(), fds);
           },
           [&](SetBalloonRequest& r) { out.mutable_set_balloon()->set_size(r.size); },
           [](RejectedRequest&) {},  // nothing set: the receiver rejects it too
@@ -421,6 +471,7 @@ ControlMessage EncodeEvent(const ControlEvent& event) {
             e->mutable_disk_error()->set_reason(d.reason);
             e->mutable_disk_error()->set_count(d.count);
           },
+          [&](const LatchedEvent& l) { FenceToProto(l.fence, e->mutable_latched()); },
           [](const UnknownEvent&) {},
       },
       event);

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cluster/page/fence_grant.h"
 #include "vmm/config/machine_config.h"
 #include "vmm/config/net_fds.h"
 #include "vmm/config/sandbox_mode.h"
@@ -55,7 +56,8 @@ struct ConfigureRequest {
   // may be non-blocking.
   UniqueFd serial_in;
   UniqueFd serial_out;
-  LogLevel log_level = LogLevel::kInfo;  // the least that is logged, to descriptor 2
+  std::optional<cluster::FenceGrant> fence;  // of a VM of a cluster
+  LogLevel log_level = LogLevel::kInfo;      // the least that is logged, to descriptor 2
 };
 struct StartRequest {};  // begins or goes on with running; kFailedPrecondition before Configure
 struct PowerButtonRequest {};  // presses ACPI's power button; what follows is the guest's affair
@@ -69,6 +71,10 @@ struct SetLinkRequest {
   bool up = true;      // the cable is plugged in, or pulled
 };
 struct GetInfoRequest {};  // the reply carries a VmInfo
+// A latched machine goes on, as Machine::ResumeUnder says.
+struct ResumeUnderRequest {
+  cluster::FenceGrant fence;
+};
 struct SetBalloonRequest {
   std::uint64_t size = 0;  // bytes that the guest is to give up; it may not, or not at once
 };
@@ -81,7 +87,7 @@ struct RejectedRequest {
 using ControlRequestBody =
     std::variant<ConfigureRequest, StartRequest, PowerButtonRequest, PowerOffRequest, PauseRequest,
                  ResumeRequest, ResetRequest, GetInfoRequest, SetLinkRequest, SetBalloonRequest,
-                 SleepButtonRequest, RejectedRequest>;
+                 SleepButtonRequest, ResumeUnderRequest, RejectedRequest>;
 
 struct ControlRequest {
   std::uint64_t id = 0;
@@ -121,6 +127,17 @@ struct VcpuInfo {
   bool operator==(const VcpuInfo&) const = default;
 };
 
+// How a VM with a fence stands.
+struct FenceState {
+  cluster::SessionId session;
+  cluster::Epoch epoch;
+  // Proved: no vCPU is in the guest, and no thread submits anything more until ResumeUnder.
+  bool latched = false;
+  bool conflicted = false;      // storage refused it: it never goes on
+  std::uint64_t in_flight = 0;  // latched: what was submitted before and has not been answered
+  bool operator==(const FenceState&) const = default;
+};
+
 struct VmInfo {
   VmState state = VmState::kCreated;
   std::uint32_t cpus = 0;
@@ -132,6 +149,7 @@ struct VmInfo {
   std::optional<BalloonInfo> balloon;  // asking makes the guest tell newer statistics
   std::uint64_t resets = 0;            // since the machine was built
   std::vector<VcpuInfo> vcpus;
+  std::optional<FenceState> fence;
   bool operator==(const VmInfo&) const = default;
 };
 
@@ -165,11 +183,15 @@ struct DiskErrorEvent {
   std::string reason;       // one line: "write of 4096 bytes at 8192: No space left on device"
   std::uint64_t count = 0;  // such errors since the last event
 };
+// The VM has latched; again when nothing is in flight any more, and when storage refuses it.
+struct LatchedEvent {
+  FenceState fence;
+};
 struct UnknownEvent {};  // of a newer VMM: to be ignored
 
 using ControlEvent =
     std::variant<HelloEvent, RunningEvent, PoweredOffEvent, RebootRequestedEvent, ResetDoneEvent,
-                 CrashedEvent, SerialInfoEvent, DiskErrorEvent, UnknownEvent>;
+                 CrashedEvent, SerialInfoEvent, DiskErrorEvent, LatchedEvent, UnknownEvent>;
 
 using FromVmm = std::variant<ControlReply, ControlEvent>;
 

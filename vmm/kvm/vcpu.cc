@@ -149,6 +149,7 @@ Status Vcpu::SaveInitialState() {
 
 Status Vcpu::RestoreInitialState() {
   CHECK(initial_state_ != nullptr);
+  DropAccess();
   return WriteVcpuState(fd_.get(), *initial_state_);
 }
 
@@ -164,6 +165,7 @@ void Vcpu::NotePaused() {
 
 Exit Vcpu::RunOnce(const IoBus& ports, const IoBus& memory) {
   run_error_ = 0;
+  if (unserved_) return Serve(ports, memory);
   if (ioctl(fd_.get(), KVM_RUN, 0) < 0) {
     if (errno == EINTR) return Exit::kInterrupted;
     if (errno == EAGAIN) return Exit::kOther;  // an AP got its INIT
@@ -172,9 +174,8 @@ Exit Vcpu::RunOnce(const IoBus& ports, const IoBus& memory) {
   }
   switch (run_->exit_reason) {
     case KVM_EXIT_IO:
-      return ServePort(ports);
     case KVM_EXIT_MMIO:
-      return ServeMmio(memory);
+      return Serve(ports, memory);
     case KVM_EXIT_INTR:
       return Exit::kInterrupted;
     case KVM_EXIT_SHUTDOWN:
@@ -187,6 +188,22 @@ Exit Vcpu::RunOnce(const IoBus& ports, const IoBus& memory) {
     default:
       return Exit::kFailed;
   }
+}
+
+Exit Vcpu::Serve(const IoBus& ports, const IoBus& memory) {
+  unserved_ = !Allowed(permit_);
+  if (unserved_) return Exit::kInterrupted;
+  return run_->exit_reason == KVM_EXIT_IO ? ServePort(ports) : ServeMmio(memory);
+}
+
+// KVM finishes an access as it next runs; before new registers are set it must have done so. A wide
+// access comes in several parts.
+void Vcpu::DropAccess() {
+  constexpr int kMostParts = 64;
+  if (!std::exchange(unserved_, false)) return;
+  RequestExit();
+  for (int i = 0; i < kMostParts && ioctl(fd_.get(), KVM_RUN, 0) >= 0; ++i) continue;
+  ClearExitRequest();
 }
 
 // A string instruction comes as up to a page of `count` accesses to one port.

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "vmm/arch/x86/boot_state.h"
@@ -31,7 +32,9 @@ enum class Exit : std::uint8_t {
   kPortWrite,
   kMmioRead,
   kMmioWrite,
-  kInterrupted,  // RequestExit or a signal; no access is half done
+  // RequestExit or a signal; no access is half done. Or an access that the permit does not allow to
+  // be served: it is kept, and served by the next RunOnce that may.
+  kInterrupted,
   kTripleFault,  // the vCPU cannot go on
   kSystemReset,  // the guest asked KVM for it
   kSystemShutdown,
@@ -62,6 +65,9 @@ class Vcpu {
   // REQUIRES: SaveInitialState succeeded, and the vCPU is not running.
   Status RestoreInitialState();
 
+  // Accesses are served only while `permit` holds, which outlives the vCPU. Before the first RunOnce.
+  void SetPermit(Permit* permit) { permit_ = permit; }
+
   // Runs the guest until something happens and serves it.
   Exit RunOnce(const IoBus& ports, const IoBus& memory);
   // Makes RunOnce return kInterrupted as soon as it next waits for the guest, and then again until
@@ -88,6 +94,8 @@ class Vcpu {
   static Result<std::unique_ptr<Vcpu>> Create(int vm, std::uint32_t id, std::size_t run_size,
                                               const std::vector<std::uint32_t>& msrs,
                                               const GuestMemory& memory);
+  Exit Serve(const IoBus& ports, const IoBus& memory);
+  void DropAccess();
   Exit ServePort(const IoBus& ports);
   Exit ServeMmio(const IoBus& memory);
   Exit ServeSystemEvent() const;
@@ -100,7 +108,9 @@ class Vcpu {
   std::vector<std::uint32_t> msr_indices_;
   const GuestMemory& memory_;  // outlives the VM
   std::unique_ptr<VcpuState> initial_state_;
-  int run_error_ = 0;  // errno of the last KVM_RUN, when that was the failure
+  Permit* permit_ = nullptr;
+  bool unserved_ = false;  // the access in run_ waits for the permit
+  int run_error_ = 0;      // errno of the last KVM_RUN, when that was the failure
 };
 
 }  // namespace gemel::kvm

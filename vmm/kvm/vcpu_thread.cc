@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "base/check.h"
@@ -15,10 +17,17 @@ namespace {
 // A kick is immediate_exit, which stops the next KVM_RUN, and then this signal, which ends the
 // current one. In that order neither can be missed: whichever side of KVM_RUN's first look at
 // immediate_exit the thread is on, one of the two is still to come. The handler has nothing to do.
+//
+// A permit's timer sends the same signal, from nobody: there the handler sets immediate_exit, so that
+// it does not matter either whether KVM_RUN had begun.
+thread_local Vcpu* timed_vcpu = nullptr;
+
 void InstallKickHandler() {
   static const bool installed = [] {
     struct sigaction action{};
-    action.sa_handler = [](int) {};
+    action.sa_handler = [](int) {
+      if (timed_vcpu != nullptr) timed_vcpu->RequestExit();
+    };
     action.sa_flags = SA_RESTART;  // for system calls of devices; KVM_RUN ends all the same
     return sigaction(SIGRTMIN, &action, nullptr) == 0;
   }();
@@ -45,13 +54,36 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::Start(std::unique_ptr<Vcpu> vcpu
   ASSIGN_OR_RETURN(
       self->thread_,
       StartThread(fmt::format("vcpu-{}", self->id_), [self] { self->Main(); }, ThreadRole::kVcpu));
+  if (self->environment_.permit != nullptr) RETURN_IF_ERROR(self->CreateTimer());
   return result;
 }
 
 VcpuThread::VcpuThread(std::unique_ptr<Vcpu> vcpu, VcpuEnvironment environment)
-    : id_(vcpu->id()), vcpu_(std::move(vcpu)), environment_(std::move(environment)) {}
+    : id_(vcpu->id()), vcpu_(std::move(vcpu)), environment_(std::move(environment)) {
+  vcpu_->SetPermit(environment_.permit);
+}
 
-VcpuThread::~VcpuThread() { Stop(); }
+VcpuThread::~VcpuThread() {
+  Stop();
+  if (timer_) timer_delete(*timer_);
+}
+
+// By its creator, who may still do so: a vCPU's thread may set timers, and make none.
+Status VcpuThread::CreateTimer() {
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = SIGRTMIN;
+  {
+    const MutexLock lock(mutex_);
+    while (tid_ == 0) changed_.wait(mutex_);
+    event._sigev_un._tid = tid_;
+  }
+  timer_t timer{};
+  if (timer_create(CLOCK_BOOTTIME, &event, &timer) != 0)
+    return ErrnoError(errno, fmt::format("vCPU {}: timer_create", id_));
+  timer_ = timer;
+  return {};
+}
 
 // ---- the owner's side ---------------------------------------------------------------------------
 
@@ -128,6 +160,12 @@ std::uint64_t VcpuThread::cpu_ns() const {
 
 void VcpuThread::Main() noexcept {
   BlockSignalsButKick();
+  if (environment_.permit != nullptr) {
+    timed_vcpu = vcpu_.get();
+    const MutexLock lock(mutex_);
+    tid_ = gettid();
+    changed_.notify_all();
+  }
   State state = State::kPaused;
   while (state != State::kFinished) {
     state = state == State::kRunning ? Running() : Paused();
@@ -162,6 +200,7 @@ void VcpuThread::RunTask() {
 
 // Requests are looked at only when KVM_RUN says EINTR, since only then is the last access complete.
 VcpuThread::State VcpuThread::Running() {
+  if (!Permitted()) return Park();
   for (;;) {
     const Exit exit = vcpu_->RunOnce(*environment_.ports, *environment_.memory);
     Count(exit);
@@ -176,6 +215,7 @@ VcpuThread::State VcpuThread::Running() {
       case Exit::kInterrupted: {
         const State next = TakeRequest();
         if (next != State::kRunning) return next;
+        if (!Permitted()) return Park();
         continue;
       }
       case Exit::kTripleFault:
@@ -192,6 +232,19 @@ VcpuThread::State VcpuThread::TakeRequest() {
   const MutexLock lock(mutex_);
   vcpu_->ClearExitRequest();
   return wanted_;
+}
+
+// Asked after TakeRequest has cleared immediate_exit: a timer that fired before that is seen here, by
+// the clock; one that fires later sets it again.
+bool VcpuThread::Permitted() {
+  if (environment_.permit == nullptr) return true;
+  if (!environment_.permit->Holds()) return false;
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  const std::int64_t at = environment_.permit->AskAgainAtNs();
+  itimerspec when{};
+  when.it_value = {at / kSecond, at % kSecond};
+  CHECK(timer_settime(*timer_, TIMER_ABSTIME, &when, nullptr) == 0);
+  return true;
 }
 
 // Nobody asked for this pause, unless somebody did meanwhile.

@@ -3,8 +3,12 @@
 //            Resume()                       Stop(), from either
 //   Paused ────────────▶ Running            ───────────────────▶ Finished
 //          ◀────────────
-//   Pause(); or by itself after a triple fault, failure or system event, which it reports
+//   Pause(); or by itself after a triple fault, failure or system event, which it reports; or by
+//   itself because its permit is over
 #pragma once
+#include <sys/types.h>
+#include <time.h>
+
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -16,6 +20,7 @@
 #include <thread>
 
 #include "base/mutex.h"
+#include "base/permit.h"
 #include "base/result.h"
 #include "vmm/kvm/vcpu.h"
 
@@ -39,6 +44,10 @@ struct VcpuEnvironment {
   const IoBus* ports = nullptr;
   const IoBus* memory = nullptr;
   VcpuEvents* events = nullptr;
+  // Or none. Without it holding, the vCPU neither enters the guest nor serves what it asks for: it
+  // pauses by itself, by a timer of its own thread, whatever becomes of all other threads. Resume is
+  // then in vain until the permit was renewed.
+  Permit* permit = nullptr;
 };
 
 // Its methods may be called by any thread but the vCPU's own.
@@ -94,6 +103,8 @@ class VcpuThread {
   void RunTask() REQUIRES(mutex_);
   State TakeRequest() EXCLUDES(mutex_);
   State Park() EXCLUDES(mutex_);
+  Status CreateTimer() EXCLUDES(mutex_);
+  bool Permitted();
   void Want(State state) REQUIRES(mutex_);
   void Report(Exit exit);
   void Count(Exit exit);
@@ -112,6 +123,8 @@ class VcpuThread {
   State state_ GUARDED_BY(mutex_) = State::kPaused;   // what the thread does
   State wanted_ GUARDED_BY(mutex_) = State::kPaused;  // what its owner asked for
   PausedTask* task_ GUARDED_BY(mutex_) = nullptr;     // on its caller's stack
+  pid_t tid_ GUARDED_BY(mutex_) = 0;                  // once the thread runs
+  std::optional<timer_t> timer_;  // signals the thread when to ask the permit again
   std::thread thread_;
 };
 

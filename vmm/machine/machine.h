@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cluster/page/fence_grant.h"
 #include "virtio/balloon/device.h"
 #include "virtio/blk/device.h"
 #include "vmm/config/machine_config.h"
@@ -44,9 +46,21 @@ struct MachineFds {
   // kUnix: `serial_in`, listening. kHub: the same, and `serial_out` is a file or none.
   UniqueFd serial_in;
   UniqueFd serial_out;
+  // The machine is one of a cluster, and stops by itself when this ends (docs/FAILOVER.md).
+  std::optional<cluster::FenceGrant> fence;
 };
 
 enum class MachineState : std::uint8_t { kBuilt, kRunning, kPaused, kResetting, kOff };
+
+// How a machine with a fence stands.
+struct MachineFence {
+  cluster::SessionId session;
+  cluster::Epoch epoch;
+  bool latched = false;  // proved: no vCPU is in the guest, no thread submits anything more
+  // Latched because storage said that the disk is another's. Only another process may go on.
+  bool conflicted = false;
+  std::size_t in_flight = 0;  // latched: what was submitted before and has not been answered
+};
 
 class MachineObserver {
  public:
@@ -68,6 +82,8 @@ class MachineObserver {
   }
   // The guest's kernel said that it panicked; the machine is off.
   virtual void OnPanicked() = 0;
+  // The machine has latched; then again whenever what is in flight becomes none.
+  virtual void OnLatched(const MachineFence&) {}
   // A disk's file could not be read or written. The guest knows; at most every 10 s a disk.
   virtual void OnDiskTrouble(const std::string&, const virtio::BlkTrouble&) {}
 };
@@ -121,6 +137,12 @@ class Machine {
   virtual void PowerOff() = 0;
   // Waits, at most `timeout_ms`, until the serial port has passed on what the guest wrote.
   virtual void DrainSerial(int timeout_ms) = 0;
+  // How it stands with the fence, if there is one.
+  virtual std::optional<MachineFence> fence() const = 0;
+  // Goes on under a later session and epoch: what was held back goes out, and if it was running it
+  // runs. While it is latched, Start, Resume and Reset fail. kFailedPrecondition if it has not
+  // proved its latch, if storage refused it, or for a grant that is no later one or over.
+  virtual Status ResumeUnder(const cluster::FenceGrant& grant) = 0;
   // The memory balloon, if there is one; lives as long as the machine.
   virtual virtio::BalloonControl* balloon() = 0;
 };

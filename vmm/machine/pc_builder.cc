@@ -18,6 +18,7 @@ Result<std::unique_ptr<Machine>> Machine::Build(const MachineConfig& config, Mac
 Status PcMachine::Construct(MachineFds fds) {
   kernel_ = std::move(fds.kernel);
   initrd_ = std::move(fds.initrd);
+  RETURN_IF_ERROR(CreateFence(fds));
   ASSIGN_OR_RETURN(kvm_, kvm::Kvm::Create(std::move(fds.kvm)));
   ASSIGN_OR_RETURN(vm_, kvm_->CreateVm());
   RETURN_IF_ERROR(CreateMemory());
@@ -72,7 +73,8 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
   const auto on_trouble = [this](const std::string& device, const virtio::BlkTrouble& trouble) {
     PostIfAlive([this, device, trouble] { observer_->OnDiskTrouble(device, trouble); });
   };
-  ASSIGN_OR_RETURN(std::vector<VirtioPart> parts, CreateVirtioDevices(config_, fds, on_trouble));
+  ASSIGN_OR_RETURN(std::vector<VirtioPart> parts,
+                   CreateVirtioDevices(config_, fds, on_trouble, fence_.get()));
   for (VirtioPart& part : parts) {
     if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
     if (part.disk != nullptr) disks_.emplace_back(part.info.name, part.disk);
@@ -124,9 +126,11 @@ Status PcMachine::CreateVcpus() {
     RETURN_IF_ERROR(vcpu->SetCpuid(x86::CpuidOfCpu(cpuid, id)));
     RETURN_IF_ERROR(vcpu->SetMsrs(x86::FirmwareMsrs()));
     RETURN_IF_ERROR(vcpu->SaveInitialState());
-    ASSIGN_OR_RETURN(std::unique_ptr<kvm::VcpuThread> thread,
-                     kvm::VcpuThread::Start(std::move(vcpu),
-                                            {.ports = &ports_, .memory = &mmio_, .events = this}));
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<kvm::VcpuThread> thread,
+        kvm::VcpuThread::Start(
+            std::move(vcpu),
+            {.ports = &ports_, .memory = &mmio_, .events = this, .permit = fence_.get()}));
     vcpus_.push_back(std::move(thread));
   }
   return {};

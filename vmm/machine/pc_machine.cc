@@ -48,6 +48,7 @@ PcMachine::~PcMachine() = default;
 Status PcMachine::Start() {
   if (state_ != MachineState::kBuilt)
     return FailedPrecondition("start: this VM is {}", Name(state_));
+  RETURN_IF_ERROR(RequireOpen("start"));
   state_ = MachineState::kRunning;
   ResumeVcpus();
   return {};
@@ -66,6 +67,7 @@ Status PcMachine::Resume() {
   if (state_ == MachineState::kRunning) return {};
   if (state_ != MachineState::kPaused)
     return FailedPrecondition("resume: this VM is {}", Name(state_));
+  RETURN_IF_ERROR(RequireOpen("resume"));
   state_ = MachineState::kRunning;
   ResumeVcpus();
   return {};
@@ -74,6 +76,7 @@ Status PcMachine::Resume() {
 Status PcMachine::Reset() {
   if (state_ != MachineState::kRunning && state_ != MachineState::kPaused)
     return FailedPrecondition("reset: this VM is {}", Name(state_));
+  RETURN_IF_ERROR(RequireOpen("reset"));
   BeginReset();
   return {};
 }
@@ -163,8 +166,9 @@ struct Quiescence {
 }  // namespace
 
 // Bounded: storage that hangs must not keep the end of the machine from being told. What is in
-// flight then was never acknowledged, and ends with the process.
+// flight then was never acknowledged, and ends with the process; so does what the latch holds.
 void PcMachine::WaitForDevices() {
+  if (fence_ != nullptr && fence_->shut()) return;
   const auto shared = std::make_shared<Quiescence>();
   {
     const MutexLock lock(shared->mutex);

@@ -3,7 +3,9 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -17,6 +19,7 @@
 #include "vmm/devices/rtc.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backends.h"
+#include "vmm/fence/fence.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
@@ -47,6 +50,8 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Status SetLink(const std::string& device, bool up) override;
   void PowerOff() override;
   void DrainSerial(int timeout_ms) override;
+  std::optional<MachineFence> fence() const override;
+  Status ResumeUnder(const cluster::FenceGrant& grant) override;
   virtio::BalloonControl* balloon() override { return balloon_; }
 
  private:
@@ -59,6 +64,13 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   Interrupt* NewLine(std::uint32_t gsi);
   // Puts kernel, tables and initrd into (zeroed) guest memory and the first vCPU at its entry.
   Status LoadGuest();
+
+  // ---- the latch (pc_latch.cc)
+  Status CreateFence(const MachineFds& fds);
+  void OnFenceShut();
+  void OnProved(std::size_t in_flight);
+  // kFailedPrecondition while the fence is shut.
+  Status RequireOpen(std::string_view what) const;
 
   // ---- running
   void PauseVcpus();
@@ -99,6 +111,9 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
 
   UniqueFd kernel_, initrd_;
   SystemClock clock_;
+  std::unique_ptr<Fence> fence_;  // or none; outlives all that asks it
+  MachineFence fence_state_;
+  bool told_ = false;  // the observer, of this latch
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<kvm::Kvm> kvm_;
   std::unique_ptr<kvm::Vm> vm_;

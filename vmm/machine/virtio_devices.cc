@@ -15,8 +15,9 @@ namespace gemel {
 namespace {
 
 Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd,
-                              const DiskTroubleCallback& on_trouble) {
+                              const DiskTroubleCallback& on_trouble, Permit* permit) {
   block::RawOptions options;
+  options.permit = permit;
   options.fd = std::move(fd);
   options.read_only = disk.readonly;
   options.direct = disk.direct;
@@ -40,7 +41,8 @@ Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueF
                                                    .serial = disk.serial,
                                                    .backend = std::move(*backend),
                                                    .counters = part.disk.get(),
-                                                   .on_trouble = std::move(tell)}));
+                                                   .on_trouble = std::move(tell),
+                                                   .permit = permit}));
   return part;
 }
 
@@ -67,6 +69,10 @@ Status ChooseVhost(const NetConfig& net, NetFds& fds, virtio::NetOptions& option
                    MachineDevice& info) {
   info.engine = options.backends[0]->engine();
   if (net.vhost == VhostMode::kOff) return {};
+  // The kernel goes on moving frames while no thread of ours runs.
+  if (options.permit != nullptr && net.vhost == VhostMode::kOn)
+    return FailedPrecondition("vhost=on: not for a VM of a cluster");
+  if (options.permit != nullptr) return {};
   if (fds.vhost.empty() && net.vhost == VhostMode::kOn)
     return FailedPrecondition("vhost=on: without /dev/vhost-net");
   if (fds.vhost.empty() || net.rx != NetLimit{} || net.tx != NetLimit{}) return {};
@@ -81,9 +87,11 @@ Status ChooseVhost(const NetConfig& net, NetFds& fds, virtio::NetOptions& option
   return {};
 }
 
-Result<VirtioPart> CreateNetwork(std::size_t index, const MachineConfig& config, NetFds fds) {
+Result<VirtioPart> CreateNetwork(std::size_t index, const MachineConfig& config, NetFds fds,
+                                 Permit* permit) {
   const NetConfig& net = config.nets[index];
   virtio::NetOptions options;
+  options.permit = permit;
   options.name = fmt::format("net{}", index);
   options.mac = net.mac.value_or(DeriveMac(config.name, static_cast<std::uint32_t>(index)));
   options.mtu = static_cast<std::uint16_t>(net.mtu);
@@ -129,8 +137,9 @@ Result<VirtioPart> CreateBalloon(const BalloonConfig& config, const MemoryConfig
   return part;
 }
 
-Result<VirtioPart> CreateConsole(const MachineConfig& config, MachineFds& fds) {
-  virtio::ConsoleOptions options{.name = "console0", .console = {}, .channels = {}};
+Result<VirtioPart> CreateConsole(const MachineConfig& config, MachineFds& fds, Permit* permit) {
+  virtio::ConsoleOptions options{
+      .name = "console0", .console = {}, .channels = {}, .permit = permit};
   if (config.console.kind == ConsoleConfig::Kind::kStdio)
     options.console = {{}, std::move(fds.console_in), std::move(fds.console_out)};
   if (config.console.kind == ConsoleConfig::Kind::kUnix)
@@ -144,7 +153,7 @@ Result<VirtioPart> CreateConsole(const MachineConfig& config, MachineFds& fds) {
   return part;
 }
 
-Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds) {
+Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds, Permit* permit) {
   VirtioPart part;
   part.info.name = "vsock0";
   part.info.kind = "virtio-vsock";
@@ -152,22 +161,24 @@ Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds) {
   ASSIGN_OR_RETURN(part.device, virtio::CreateVsock({.name = part.info.name,
                                                      .guest_cid = vsock.cid,
                                                      .listener = std::move(fds.vsock_listener),
-                                                     .dialer = std::move(fds.vsock_dialer)}));
+                                                     .dialer = std::move(fds.vsock_dialer),
+                                                     .permit = permit}));
   return part;
 }
 
 }  // namespace
 
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
-                                                    const DiskTroubleCallback& on_trouble) {
+                                                    const DiskTroubleCallback& on_trouble,
+                                                    Permit* permit) {
   std::vector<VirtioPart> parts;
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     ASSIGN_OR_RETURN(VirtioPart disk,
-                     CreateDisk(i, config.disks[i], std::move(fds.disks[i]), on_trouble));
+                     CreateDisk(i, config.disks[i], std::move(fds.disks[i]), on_trouble, permit));
     parts.push_back(std::move(disk));
   }
   for (std::size_t i = 0; i < config.nets.size(); ++i) {
-    ASSIGN_OR_RETURN(VirtioPart net, CreateNetwork(i, config, std::move(fds.nets[i])));
+    ASSIGN_OR_RETURN(VirtioPart net, CreateNetwork(i, config, std::move(fds.nets[i]), permit));
     parts.push_back(std::move(net));
   }
   if (config.rng) {
@@ -179,11 +190,11 @@ Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config,
     parts.push_back(std::move(balloon));
   }
   if (HasConsole(config)) {
-    ASSIGN_OR_RETURN(VirtioPart console, CreateConsole(config, fds));
+    ASSIGN_OR_RETURN(VirtioPart console, CreateConsole(config, fds, permit));
     parts.push_back(std::move(console));
   }
   if (config.vsock) {
-    ASSIGN_OR_RETURN(VirtioPart vsock, CreateVsock(*config.vsock, fds));
+    ASSIGN_OR_RETURN(VirtioPart vsock, CreateVsock(*config.vsock, fds, permit));
     parts.push_back(std::move(vsock));
   }
   return parts;

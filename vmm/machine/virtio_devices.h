@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "virtio/balloon/device.h"
 #include "virtio/blk/device.h"
@@ -31,8 +32,11 @@ using DiskTroubleCallback =
     std::function<void(const std::string& device, const virtio::BlkTrouble& trouble)>;
 
 // In the order in which guests find them, which is guest ABI. Takes the descriptors
-// it needs out of `fds`. An error names the argument and the value that cannot be had.
+// it needs out of `fds`. An error names the argument and the value that cannot be had. With a
+// `permit`, which outlives them, those that have effects outside ask it, and vhost, whose kernel side
+// could not, is refused.
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
-                                                    const DiskTroubleCallback& on_trouble);
+                                                    const DiskTroubleCallback& on_trouble,
+                                                    Permit* permit);
 
 }  // namespace gemel

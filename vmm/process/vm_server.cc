@@ -58,6 +58,7 @@ MachineFds TakeFds(ConfigureRequest& request) {
   fds.channels = std::move(request.channels);
   fds.serial_in = std::move(request.serial_in);
   fds.serial_out = std::move(request.serial_out);
+  fds.fence = std::move(request.fence);
   return fds;
 }
 
@@ -71,6 +72,10 @@ BalloonInfo ToBalloonInfo(const virtio::BalloonState& state) {
     if (state.statistics[tag])
       info.statistics[static_cast<std::uint32_t>(tag)] = *state.statistics[tag];
   return info;
+}
+
+FenceState ToFenceState(const MachineFence& fence) {
+  return {fence.session, fence.epoch, fence.latched, fence.conflicted, fence.in_flight};
 }
 
 }  // namespace
@@ -159,6 +164,7 @@ Status VmServer::Carry(std::uint64_t id, ControlRequestBody body) {
                         [&](const SetLinkRequest& r) { return built->SetLink(r.device, r.up); },
                         [&](const PauseRequest&) { return built->Pause(); },
                         [&](const ResumeRequest&) { return built->Resume(); },
+                        [&](const ResumeUnderRequest& r) { return built->ResumeUnder(r.fence); },
                         [&](const SetBalloonRequest& r) { return SetBalloon(*built, r.size); },
                         [&](const ResetRequest&) -> Status {
                           RETURN_IF_ERROR(built->Reset());
@@ -219,6 +225,7 @@ VmInfo VmServer::Info() const {
                             std::move(device.place)});
   }
   if (machine_->balloon() != nullptr) info.balloon = ToBalloonInfo(machine_->balloon()->Poll());
+  if (const auto fence = machine_->fence()) info.fence = ToFenceState(*fence);
   info.resets = machine_->resets();
   for (MachineVcpu& vcpu : machine_->vcpus())
     info.vcpus.push_back({vcpu.cpu_ns, std::move(vcpu.exits)});
@@ -283,6 +290,10 @@ void VmServer::OnTripleFault(const std::string& reason, const std::string& repor
 
 void VmServer::OnDiskTrouble(const std::string& device, const virtio::BlkTrouble& trouble) {
   Send(EncodeEvent(DiskErrorEvent{device, trouble.what, trouble.count}));
+}
+
+void VmServer::OnLatched(const MachineFence& fence) {
+  Send(EncodeEvent(LatchedEvent{ToFenceState(fence)}));
 }
 
 void VmServer::OnPanicked() {

@@ -70,6 +70,7 @@ class VmServer : private MachineObserver {
   void OnCrashed(const std::string& reason, const std::string& report) override;
   void OnTripleFault(const std::string& reason, const std::string& report) override;
   void OnPanicked() override;
+  void OnLatched(const MachineFence& fence) override;
   void OnDiskTrouble(const std::string& device, const virtio::BlkTrouble& trouble) override;
 
   const std::unique_ptr<ControllerSeat> seat_;

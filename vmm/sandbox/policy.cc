@@ -59,11 +59,15 @@ const std::vector<Rule>& Calls() {
       {SYS_exit, {}, kAll, "the end of a thread"},
       {SYS_exit_group, {}, kAll, "the end of the process"},
 
-      // ---- memory: never executable, never a file
+      // ---- memory: never executable, and but for the deadline page never a file
       {SYS_mmap,
        {{2, PROT_EXEC, 0}, {3, MAP_ANONYMOUS, MAP_ANONYMOUS}},
        kAll,
        "the allocator; bounce buffers"},
+      {SYS_mmap,
+       {{2, kInt, PROT_READ}, {3, MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS, MAP_SHARED}},
+       Of({kMain}),
+       "a deadline page, when a VM goes on under a new session: a file, but read-only"},
       {SYS_mprotect, {{2, PROT_EXEC, 0}}, kAll, "the allocator's arenas"},
       {SYS_munmap, {}, kAll, "the allocator"},
       {SYS_mremap, {}, kAll, "the allocator's realloc"},
@@ -77,6 +81,8 @@ const std::vector<Rule>& Calls() {
       {SYS_epoll_pwait, {}, kLoops, "the same in newer C libraries"},
       {SYS_epoll_ctl, {}, kLoops, "watching and unwatching"},
       {SYS_timerfd_settime, {}, kAll, "RTC, serial port, rate limits"},
+      {SYS_timer_settime, {}, Of({kVcpu}), "when to look at the deadline page again"},
+      {SYS_timer_delete, {}, Of({kMain}), "the same timers, when a machine could not be built"},
       {SYS_newfstatat,
        {{3, kInt, AT_EMPTY_PATH}},
        Of({kMain, kDisk, kNet, kStream}),

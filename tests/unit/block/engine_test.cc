@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "block/raw.h"
+#include "tests/fakes/fake_permit.h"
 #include "tests/unit/block/scratch_file.h"
 
 namespace gemel::block {
@@ -53,7 +54,7 @@ iovec Iov(std::vector<std::byte>& bytes, std::size_t skip = 0) {
   return {.iov_base = bytes.data() + skip, .iov_len = bytes.size() - skip};
 }
 
-class EngineTest : public testing::TestWithParam<Case> {
+class EngineTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     file_ = ScratchFile(GetParam().folder, kSize);
@@ -66,6 +67,7 @@ class EngineTest : public testing::TestWithParam<Case> {
     options.direct = GetParam().direct;
     options.engine = GetParam().engine;
     options.depth = 16;
+    options.permit = &permit_;
     auto backend = OpenRaw(std::move(options));
     if (!backend && GetParam().direct) GTEST_SKIP() << backend.error().message;
     if (!backend && GetParam().engine == Engine::kIoUring) GTEST_SKIP() << backend.error().message;
@@ -74,6 +76,7 @@ class EngineTest : public testing::TestWithParam<Case> {
   }
 
   UniqueFd file_;
+  gemel::testing::FakePermit permit_;
   std::unique_ptr<BlockBackend> backend_;
 };
 
@@ -88,6 +91,37 @@ TEST_P(EngineTest, Write_ReachesTheFile) {
   const iovec iov = Iov(data);
   EXPECT_EQ(Do(*backend_, {.op = Op::kWrite, .offset = 4096, .iov = {&iov, 1}}), 8192);
   EXPECT_EQ(FileBytes(file_, 4096, 8192), data);
+}
+
+TEST_P(EngineTest, WriteWithoutPermit_IsHeldAndGoesOutOnceItIsRenewed) {
+  auto data = Pattern(8192, 1);
+  const iovec iov = Iov(data);
+  permit_.holds = false;
+  backend_->Queue({.op = Op::kWrite, .offset = 4096, .iov = {&iov, 1}, .tag = 1});
+  EXPECT_TRUE(backend_->Submit());
+  std::array<BlockCompletion, 8> none;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(backend_->Reap(none), 0u);
+  EXPECT_EQ(backend_->in_flight(), 0u);
+  EXPECT_EQ(FileBytes(file_, 4096, 8192), std::vector<std::byte>(8192));
+  permit_.holds = true;
+  const std::vector<BlockCompletion> done = SubmitAndWait(*backend_, 1);
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].result, 8192);
+  EXPECT_EQ(FileBytes(file_, 4096, 8192), data);
+}
+
+TEST_P(EngineTest, WithoutPermit_HoldsAsManyAsThereIsRoomFor) {
+  auto data = Pattern(4096, 1);
+  const iovec iov = Iov(data);
+  permit_.holds = false;
+  std::size_t queued = 0;
+  for (; backend_->HasRoom(); ++queued) {
+    backend_->Queue({.op = Op::kWrite, .offset = 4096 * queued, .iov = {&iov, 1}, .tag = queued});
+    EXPECT_TRUE(backend_->Submit());
+  }
+  EXPECT_EQ(queued, 16u);
+  permit_.holds = true;
+  EXPECT_EQ(SubmitAndWait(*backend_, queued).size(), queued);
 }
 
 TEST_P(EngineTest, ReadOfHole_IsZeros) {
@@ -250,13 +284,13 @@ TEST_P(EngineTest, DestroyedWithRequestsNotSubmitted_DropsThem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, EngineTest,
-                         testing::Values(Case{"UringDisk", Engine::kIoUring, ".", false},
-                                         Case{"SyncDisk", Engine::kSync, ".", false},
-                                         Case{"UringTmpfs", Engine::kIoUring, "/dev/shm", false},
-                                         Case{"SyncTmpfs", Engine::kSync, "/dev/shm", false},
-                                         Case{"UringDirect", Engine::kIoUring, ".", true},
-                                         Case{"SyncDirect", Engine::kSync, ".", true}),
-                         [](const testing::TestParamInfo<Case>& one) { return one.param.name; });
+                         ::testing::Values(Case{"UringDisk", Engine::kIoUring, ".", false},
+                                           Case{"SyncDisk", Engine::kSync, ".", false},
+                                           Case{"UringTmpfs", Engine::kIoUring, "/dev/shm", false},
+                                           Case{"SyncTmpfs", Engine::kSync, "/dev/shm", false},
+                                           Case{"UringDirect", Engine::kIoUring, ".", true},
+                                           Case{"SyncDirect", Engine::kSync, ".", true}),
+                         [](const ::testing::TestParamInfo<Case>& one) { return one.param.name; });
 
 }  // namespace
 }  // namespace gemel::block

@@ -9,6 +9,7 @@
 #include "tests/fakes/fake_driver_queue.h"
 #include "tests/fakes/fake_interrupt.h"
 #include "tests/fakes/fake_net_backend.h"
+#include "tests/fakes/fake_permit.h"
 #include "tests/fakes/test_memory.h"
 #include "virtio/net/config_space.h"
 
@@ -73,6 +74,7 @@ class NetTest : public ::testing::Test {
     options.name = "net0";
     options.mac = kMac;
     options.mtu = 9000;
+    options.permit = &permit_;
     for (std::size_t i = 0; i < pairs; ++i) {
       auto backend = std::make_unique<FakeNetBackend>(offloads);
       backend->SetConnected(connected);
@@ -158,10 +160,44 @@ class NetTest : public ::testing::Test {
   std::unique_ptr<GuestMemory> memory_ = MakeTestMemory(16 << 20);
   std::vector<std::unique_ptr<DriverQueue>> queues_;
   FakeInterrupt config_interrupt_, needs_reset_;
+  testing::FakePermit permit_;
   std::unique_ptr<NetDevice> device_;
   std::vector<FakeNetBackend*> backends_;  // device_'s
   bool started_ = false;
 };
+
+// ---- with a permit
+
+TEST_F(NetTest, FrameWithoutPermit_IsHeldUntilItIsRenewed) {
+  Start();
+  const Permit::Member& member = permit_.members.at(0);
+  permit_.holds = false;
+  Send(HeaderText(), Frame(100));
+  member.loop->Post(member.over);
+  ASSERT_TRUE(backend().WaitForLink(false));
+  EXPECT_TRUE(backend().sent().empty());
+  permit_.holds = true;
+  member.loop->Post(member.renewed);
+  ASSERT_TRUE(backend().WaitForSent(1));
+  EXPECT_TRUE(backend().WaitForLink(true));
+}
+
+TEST_F(NetTest, CableMovedWithoutPermit_HasNoCarrierUntilItIsRenewed) {
+  Start();
+  const Permit::Member& member = permit_.members.at(0);
+  permit_.holds = false;
+  member.loop->Post(member.over);
+  ASSERT_TRUE(backend().WaitForLink(false));
+  device_->SetLink(false);
+  device_->SetLink(true);
+  std::promise<void> looked;
+  member.loop->Post([&] { looked.set_value(); });
+  looked.get_future().get();
+  EXPECT_TRUE(backend().WaitForLink(false));
+  permit_.holds = true;
+  member.loop->Post(member.renewed);
+  EXPECT_TRUE(backend().WaitForLink(true));
+}
 
 // ---- receiving
 

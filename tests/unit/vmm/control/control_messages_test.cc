@@ -77,6 +77,7 @@ ConfigureRequest FullConfigure() {
   request.vsock_listener = AnyFd();
   request.vsock_dialer = AnyFd();
   request.serial_out = AnyFd();
+  request.fence.emplace(AnyFd(), cluster::SessionId{1, 2}, cluster::Epoch{3, 4});
   request.log_level = LogLevel::kDebug;
   return request;
 }
@@ -118,6 +119,28 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
   EXPECT_EQ(configure->nets[0].vhost.size(), 2u);
   EXPECT_EQ(configure->nets[1].queues.size(), 1u);
   EXPECT_TRUE(configure->nets[1].vhost.empty());
+  ASSERT_TRUE(configure->fence);
+  EXPECT_TRUE(configure->fence->page);
+  EXPECT_EQ(configure->fence->session, (cluster::SessionId{1, 2}));
+  EXPECT_EQ(configure->fence->epoch, (cluster::Epoch{3, 4}));
+}
+
+TEST(ControlMessages, ResumeUnder_KeepsEveryField) {
+  const ControlRequest request =
+      RoundTrip(ResumeUnderRequest{{AnyFd(), cluster::SessionId{1, 2}, cluster::Epoch{3, 4}}});
+  const auto* resume = std::get_if<ResumeUnderRequest>(&request.body);
+  ASSERT_NE(resume, nullptr);
+  EXPECT_TRUE(resume->fence.page);
+  EXPECT_EQ(resume->fence.session, (cluster::SessionId{1, 2}));
+  EXPECT_EQ(resume->fence.epoch, (cluster::Epoch{3, 4}));
+}
+
+TEST(ControlMessages, FenceWithoutAPage_Rejected) {
+  ConfigureRequest configure = FullConfigure();
+  configure.fence->page.Reset();
+  EXPECT_EQ(RejectionOf(std::move(configure)), "control: fence: its descriptor is missing");
+  EXPECT_EQ(RejectionOf(EncodeRequest({1, ResumeUnderRequest{}})),
+            "control: fence: its descriptor is missing");
 }
 
 TEST(ControlMessages, DefaultConfig_SurvivesToo) {
@@ -291,7 +314,8 @@ TEST(ControlMessages, Reply_KeepsEveryField) {
                       {{"pid namespace", true, ""}, {"Landlock", false, "not in this kernel"}},
                       BalloonInfo{1, 2, 3, -1, {{4, 5}, {9, ~0ull}}},
                       3,
-                      {VcpuInfo{12'345, {{"port-read", 7}}}, VcpuInfo{}}};
+                      {VcpuInfo{12'345, {{"port-read", 7}}}, VcpuInfo{}},
+                      FenceState{{1, 2}, {3, 4}, true, false, 5}};
   auto decoded = DecodeFromVmm(EncodeReply(reply));
   ASSERT_TRUE(decoded);
   const auto& back = std::get<ControlReply>(*decoded);
@@ -327,6 +351,8 @@ TEST(ControlMessages, Events_KeepTheirFields) {
   EXPECT_EQ(disk.device, "blk0");
   EXPECT_EQ(disk.reason, "write: full");
   EXPECT_EQ(disk.count, 3u);
+  const FenceState fence{{1, 2}, {3, 4}, true, true, 5};
+  EXPECT_EQ(EventRoundTrip(LatchedEvent{fence}).fence, fence);
   EventRoundTrip(RunningEvent{});
   EventRoundTrip(PoweredOffEvent{});
   EventRoundTrip(RebootRequestedEvent{});

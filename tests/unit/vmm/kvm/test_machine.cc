@@ -117,9 +117,11 @@ x86::BootState TestMachine::LoadGuest() {
   return boot;
 }
 
-void TestMachine::Start() {
+void TestMachine::Start() { StartWith(nullptr); }
+
+void TestMachine::StartWith(Permit* permit) {
   for (auto& vcpu : prepared_) {
-    auto thread = VcpuThread::Start(std::move(vcpu), {&ports_, &memory_bus_, this});
+    auto thread = VcpuThread::Start(std::move(vcpu), {&ports_, &memory_bus_, this, permit});
     CHECK(thread.has_value());
     vcpus_.push_back(std::move(*thread));
   }

@@ -44,6 +44,7 @@ class TestMachine : public VcpuEvents, public IoHandler {
   std::size_t cpus() const { return cpus_; }
 
   void Start();
+  void StartWith(Permit* permit);  // VcpuEnvironment::permit
   // Waits until the guest writes the exit port or cannot go on; a guest that does neither within
   // the limit has failed the test.
   End WaitForEnd();
