@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/event_loop.h"
 #include "tests/fakes/fake_driver_queue.h"
 #include "tests/fakes/fake_interrupt.h"
 #include "tests/fakes/fake_net_backend.h"
