@@ -1,0 +1,132 @@
+#include "grpc/fenced_machines.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace gemel::daemon {
+namespace {
+
+using cluster::Process;
+
+// A process without a fence is none of the cluster's: nothing is known of when it stops.
+Process ProcessOf(const std::optional<FenceState>& fence) {
+  if (!fence) return {Process::State::kRunning, {}, {}};
+  Process::State state = Process::State::kRunning;
+  if (fence->latched) state = Process::State::kLatched;
+  if (fence->conflicted) state = Process::State::kConflicted;
+  return {state, fence->session, fence->epoch};
+}
+
+}  // namespace
+
+void FencedMachines::Add(ClusterVm vm, const VmUid& uid) {
+  uids_[vm] = uid;
+  vms_[uid] = vm;
+}
+
+Process FencedMachines::Adopted(const AdoptedVm& found) {
+  if (found.state == AdoptedVm::State::kLive) {
+    // Its daemon ended in the middle of its start: nobody else will go on with that. Its end is told.
+    const bool begun =
+        found.info.state == VmState::kRunning || found.info.state == VmState::kPaused;
+    if (!begun) static_cast<void>(outside_.supervisor->Kill(found.uid));
+    return ProcessOf(found.info.fence);
+  }
+  if (found.state == AdoptedVm::State::kEnded)
+    static_cast<void>(outside_.supervisor->Release(found.uid));
+  return {};
+}
+
+bool FencedMachines::OnVmEvent(const VmUid& uid, const VmEvent& event) {
+  const auto found = vms_.find(uid);
+  if (found == vms_.end()) return false;
+  if (std::holds_alternative<VmEnded>(event)) Gone(found->second);
+  if (const auto* latched = std::get_if<VmLatched>(&event))
+    Tell(found->second, ProcessOf(latched->fence));
+  return true;
+}
+
+void FencedMachines::Start(ClusterVm vm, Grant grant) {
+  Result<VmStart> start = outside_.prepare(vm);
+  if (!start) {
+    // Not from within the call that asked for it.
+    outside_.loop->Post([this, alive = std::weak_ptr(alive_), vm, error = start.error()] {
+      if (alive.expired()) return;
+      Failed(vm, error);
+      GoneLater(vm);
+    });
+    return;
+  }
+  start->fence = cluster::FenceGrant{std::move(grant.page), grant.session, grant.epoch};
+  outside_.supervisor->Start(std::move(*start),
+                             [this, alive = std::weak_ptr(alive_), vm](const Status& status) {
+                               if (alive.expired() || status) return;
+                               Failed(vm, status.error());
+                               Gone(vm);
+                             });
+}
+
+void FencedMachines::Resume(ClusterVm vm, Grant grant) {
+  outside_.supervisor->ResumeUnder(uids_.at(vm),
+                                   {std::move(grant.page), grant.session, grant.epoch},
+                                   [this, alive = std::weak_ptr(alive_), vm](const Status& status) {
+                                     if (alive.expired() || status) return;
+                                     Failed(vm, status.error());
+                                     AskWhatItIs(vm);
+                                   });
+}
+
+void FencedMachines::Stop(ClusterVm vm) {
+  outside_.supervisor->PowerButton(uids_.at(vm), [](const Status&) {});
+  const Status timed = timers_[vm].Start(outside_.loop, kStopMs, [this, vm] {
+    outside_.supervisor->PowerOff(uids_.at(vm), [](const Status&) {});
+  });
+  if (!timed) outside_.supervisor->PowerOff(uids_.at(vm), [](const Status&) {});
+}
+
+void FencedMachines::Kill(ClusterVm vm) {
+  const Status killed = outside_.supervisor->Kill(uids_.at(vm));
+  if (killed) return;
+  outside_.loop->Post([this, alive = std::weak_ptr(alive_), vm, error = killed.error()] {
+    if (alive.expired()) return;
+    if (error.code == Code::kNotFound) return Gone(vm);
+    Failed(vm, error);
+  });
+}
+
+void FencedMachines::Tell(ClusterVm vm, const Process& process) {
+  outside_.on_process(vm, process);
+}
+
+void FencedMachines::Failed(ClusterVm vm, const Error& error) {
+  LOG(kError, "cluster", "machine {}: {}", vm, error.message);
+  if (outside_.on_failure) outside_.on_failure(vm, error);
+}
+
+// Nothing of it is left, so that it can be started again.
+void FencedMachines::Gone(ClusterVm vm) {
+  timers_.erase(vm);
+  static_cast<void>(outside_.supervisor->Release(uids_.at(vm)));
+  Tell(vm, {});
+}
+
+// A start that failed is tried again by whoever hears of it, which is not to happen a hundred times a
+// second.
+void FencedMachines::GoneLater(ClusterVm vm) {
+  const Status timed = timers_[vm].Start(outside_.loop, kRetryMs, [this, vm] { Gone(vm); });
+  if (!timed) Gone(vm);
+}
+
+// A resume that was refused, or not answered: only the process itself knows. One that does not
+// answer this either is taken to run, until its end is told.
+void FencedMachines::AskWhatItIs(ClusterVm vm) {
+  outside_.supervisor->GetInfo(
+      uids_.at(vm), [this, alive = std::weak_ptr(alive_), vm](const Result<VmInfo>& info) {
+        if (alive.expired()) return;
+        if (info) return Tell(vm, ProcessOf(info->fence));
+        if (info.error().code == Code::kNotFound) Gone(vm);
+      });
+}
+
+}  // namespace gemel::daemon

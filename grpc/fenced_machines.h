@@ -1,0 +1,59 @@
+// The processes of the cluster's machines: what ClusterManager wants done, as calls of the supervisor,
+// and what the supervisor tells, as what the rules know of a process. The supervisor's thread.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "base/event_loop.h"
+#include "base/timer.h"
+#include "grpc/cluster_manager.h"
+#include "grpc/vm_supervisor.h"
+
+namespace gemel::daemon {
+
+class FencedMachines : public ClusterMachines {
+ public:
+  struct Outside {
+    EventLoop* loop = nullptr;
+    VmSupervisor* supervisor = nullptr;
+    // What a machine is, all but its fence; always with the same uid.
+    std::function<Result<VmStart>(ClusterVm vm)> prepare;
+    std::function<void(ClusterVm vm, const cluster::Process& process)> on_process;
+    std::function<void(ClusterVm vm, const Error& error)> on_failure;  // for people; may be empty
+  };
+  // What is asked of a guest that shall stop; after so long it is switched off.
+  static constexpr std::int64_t kStopMs = 30'000;
+  static constexpr std::int64_t kRetryMs = 500;  // after a start that failed
+
+  // What `outside` names outlives it.
+  explicit FencedMachines(Outside outside) : outside_(std::move(outside)) {}
+
+  // Which machine that uid is. Before anything else of it.
+  void Add(ClusterVm vm, const VmUid& uid);
+  // What an earlier daemon left of it: for ClusterManager::Add. One that ended is released.
+  cluster::Process Adopted(const AdoptedVm& found);
+  // Whether the event was of a machine of the cluster.
+  bool OnVmEvent(const VmUid& uid, const VmEvent& event);
+
+  void Start(ClusterVm vm, Grant grant) override;
+  void Resume(ClusterVm vm, Grant grant) override;
+  void Stop(ClusterVm vm) override;
+  void Kill(ClusterVm vm) override;
+
+ private:
+  void Tell(ClusterVm vm, const cluster::Process& process);
+  void Failed(ClusterVm vm, const Error& error);
+  void Gone(ClusterVm vm);
+  void GoneLater(ClusterVm vm);
+  void AskWhatItIs(ClusterVm vm);
+
+  Outside outside_;
+  std::map<ClusterVm, VmUid> uids_;
+  std::map<VmUid, ClusterVm> vms_;
+  std::map<ClusterVm, Timer> timers_;  // the end of its patience, or of a failed start
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gemel::daemon

@@ -1,0 +1,200 @@
+// What gemeld does for failover, and nothing else of it: one machine, commands on stdin, a line on stdout
+// whenever something has changed. Its end, however it comes, is a daemon's: the VM runs on.
+//
+//   cluster_node RUN_DIR NODE KEEPER_SOCKET RESERVATIONS ENDPOINT,... UID KERNEL WORD...
+//
+//   want run|leave|away NODE
+//
+// RESERVATIONS is a file that plays the disk's part in a take-over: keys and a holder. It refuses no
+// write: the VM's disk (the word disk=PATH) is an ordinary file.
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/event_loop.h"
+#include "base/file_util.h"
+#include "base/timer.h"
+#include "etcd/grpc_kv.h"
+#include "etcd/kv_store.h"
+#include "grpc/cluster_manager.h"
+#include "grpc/fenced_machines.h"
+#include "grpc/keeper_link.h"
+#include "grpc/process_supervisor.h"
+#include "tests/explorer/storage_model.h"
+
+namespace gemel::daemon {
+namespace {
+
+constexpr ClusterVm kVm = 1;
+constexpr std::int64_t kLookMs = 50;
+
+template <class... Args>
+void Say(fmt::format_string<Args...> format, Args&&... args) {
+  const std::string line = fmt::format(format, std::forward<Args>(args)...) + "\n";
+  CHECK(write(STDOUT_FILENO, line.data(), line.size()) == static_cast<ssize_t>(line.size()));
+}
+
+// The model of a disk, as the bytes of a file that all nodes open.
+class FileReservations : public ClusterDisks {
+ public:
+  FileReservations(EventLoop* loop, const std::string& path)
+      : loop_(loop), fd_(OpenFile(path, O_RDWR | O_CREAT).value()) {}
+
+  void Execute(ClusterVm /*vm*/, const cluster::StorageCommand& command, Done done) override {
+    explorer::Storage disk;
+    CHECK(flock(fd_.get(), LOCK_EX) == 0);
+    if (pread(fd_.get(), &disk, sizeof disk, 0) != sizeof disk) disk = {};
+    const cluster::StorageAnswer answer = disk.Execute(command);
+    CHECK(pwrite(fd_.get(), &disk, sizeof disk, 0) == sizeof disk);
+    CHECK(flock(fd_.get(), LOCK_UN) == 0);
+    loop_->Post([done = std::move(done), answer] { done(answer); });
+  }
+
+ private:
+  EventLoop* loop_;
+  UniqueFd fd_;
+};
+
+struct Words {
+  std::string run_dir, keeper, reservations, uid;
+  cluster::NodeId node = 0;
+  std::vector<std::string> endpoints, machine;
+};
+
+class NodeUnderTest {
+ public:
+  NodeUnderTest(EventLoop* loop, Words words)
+      : loop_(loop),
+        words_(std::move(words)),
+        disks_(loop, words_.reservations),
+        kv_(etcd::CreateGrpcKv(loop, {words_.endpoints, {}, {}, {}}).value()),
+        store_(loop, kv_.get(), &clock_, {}),
+        supervisor_(ProcessSupervisor::Create({words_.run_dir, "", launch::FindVmm().value()}, loop,
+                                              [this](const VmUid& uid, const VmEvent& event) {
+                                                machines_.OnVmEvent(uid, event);
+                                              })
+                        .value()),
+        machines_({loop, supervisor_.get(), [this](ClusterVm) { return Prepare(); },
+                   [this](ClusterVm vm, const cluster::Process& process) {
+                     manager_.OnProcess(vm, process);
+                     Show();
+                   },
+                   [](ClusterVm, const Error& error) { Say("failed {}", error.message); }}),
+        keeper_(loop, words_.keeper, [this] { Look(); }),
+        manager_(words_.node, {&store_, &keeper_, &machines_, &disks_, cluster::BootTime}) {
+    machines_.Add(kVm, words_.uid);
+    supervisor_->Adopt({words_.uid}, [this](const Result<Adoption>& found) {
+      CHECK(found && found->vms.size() == 1);
+      manager_.Add(kVm, machines_.Adopted(found->vms[0]));
+      adopted_ = true;
+      Say("ready");
+      LookAgain();
+    });
+    CHECK(loop->Watch(STDIN_FILENO, EPOLLIN, [this](std::uint32_t) { OnInput(); }));
+  }
+
+ private:
+  Result<VmStart> Prepare() const {
+    VmStart start;
+    start.uid = words_.uid;
+    start.config.memory.size = 16 << 20;
+    start.config.boot.kernel = words_.machine[0];
+    std::string& line = start.config.boot.cmdline;
+    for (const std::string& word : std::span(words_.machine).subspan(1)) {
+      if (word.starts_with("disk=")) {
+        start.config.disks.push_back({});
+        start.config.disks.back().path = word.substr(5);
+      } else {
+        line += (line.empty() ? "" : " ") + word;
+      }
+    }
+    return start;
+  }
+
+  void Look() {
+    if (!adopted_) return;
+    manager_.Run();
+    Show();
+  }
+  void LookAgain() {
+    Look();
+    CHECK(timer_.Start(loop_, kLookMs, [this] { LookAgain(); }));
+  }
+
+  void Show() {
+    const ClusterManager::MachineStatus now = manager_.machines()[0];
+    const cluster::Process& process = now.process;
+    static constexpr const char* kProcess[] = {"none", "running", "latched", "conflicted"};
+    static constexpr const char* kRecord[] = {"free", "fencing", "starting", "running", "moving"};
+    std::string line = fmt::format(
+        "live={} process={} session={} epoch={} record={} owner={} at_epoch={}",
+        manager_.live() ? 1 : 0, kProcess[static_cast<int>(process.state)], process.session.number,
+        process.epoch.counter, kRecord[static_cast<int>(now.record.state)], now.record.owner,
+        now.record.epoch.counter);
+    if (line == shown_) return;
+    shown_ = std::move(line);
+    Say("{} at_us={}", shown_, cluster::BootTime().us);
+  }
+
+  void OnInput() {
+    char buffer[4096];
+    const ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n <= 0) return loop_->Stop();
+    input_.append(buffer, static_cast<std::size_t>(n));
+    for (std::size_t end; (end = input_.find('\n')) != input_.npos;) {
+      std::istringstream words(input_.substr(0, end));
+      input_.erase(0, end + 1);
+      std::string verb, what;
+      cluster::NodeId node = 0;
+      words >> verb >> what >> node;
+      CHECK(verb == "want" && adopted_);
+      cluster::Want want = cluster::Want::kLeave;
+      if (what == "run") want = cluster::Want::kRun;
+      if (what == "away") want = cluster::Want::kGiveAway;
+      manager_.Want(kVm, want, node);
+    }
+  }
+
+  EventLoop* const loop_;
+  const Words words_;
+  const SystemClock clock_;
+  FileReservations disks_;
+  std::unique_ptr<etcd::Kv> kv_;
+  etcd::KvStore store_;
+  std::unique_ptr<ProcessSupervisor> supervisor_;
+  FencedMachines machines_;
+  KeeperSocket keeper_;
+  ClusterManager manager_;
+  Timer timer_;
+  bool adopted_ = false;
+  std::string shown_;
+  std::string input_;
+};
+
+int Main(int argc, char** argv) {
+  if (argc < 8) return 2;
+  Words words{argv[1], argv[3], argv[4], argv[6], 0, {}, {argv + 7, argv + argc}};
+  words.node = static_cast<cluster::NodeId>(std::atoi(argv[2]));
+  std::istringstream endpoints(argv[5]);
+  for (std::string one; std::getline(endpoints, one, ',');) words.endpoints.push_back(one);
+  auto loop = EventLoop::Create();
+  if (!loop) return 1;
+  NodeUnderTest node(loop->get(), std::move(words));
+  (*loop)->Run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace gemel::daemon
+
+int main(int argc, char** argv) { return gemel::daemon::Main(argc, argv); }

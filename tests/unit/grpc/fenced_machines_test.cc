@@ -1,0 +1,160 @@
+#include "grpc/fenced_machines.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/fakes/fake_vm_supervisor.h"
+
+namespace gemel::daemon {
+namespace {
+
+using cluster::Process;
+using State = Process::State;
+
+constexpr ClusterVm kVm = 7;
+const VmUid kUid = "0000-7";
+
+bool operator==(const Process& a, const Process& b) {
+  return a.state == b.state && a.session == b.session && a.epoch == b.epoch;
+}
+
+struct FencedMachinesTest : ::testing::Test {
+  FencedMachinesTest()
+      : loop(EventLoop::Create().value()),
+        supervisor(loop.get(), [this](const VmUid& uid,
+                                      const VmEvent& event) { machines.OnVmEvent(uid, event); }),
+        machines({loop.get(), &supervisor,
+                  [this](ClusterVm) -> Result<VmStart> {
+                    if (!prepared) return std::unexpected(prepared.error());
+                    VmStart start;
+                    start.uid = kUid;
+                    return start;
+                  },
+                  [this](ClusterVm, const Process& process) { told.push_back(process); },
+                  [this](ClusterVm, const Error& error) { failures.push_back(error.message); }}) {
+    machines.Add(kVm, kUid);
+  }
+  static ClusterMachines::Grant GrantOf(std::uint64_t number) {
+    return {UniqueFd(), {1, number}, {1, number}};
+  }
+  void Settle() {
+    for (int i = 0; i < 5; ++i) loop->RunOnce(0);
+  }
+  std::unique_ptr<EventLoop> loop;
+  testing::FakeVmSupervisor supervisor;
+  Status prepared;
+  std::vector<Process> told;
+  std::vector<std::string> failures;
+  FencedMachines machines;
+};
+
+TEST_F(FencedMachinesTest, Started_HasItsFenceAndIsNoNews) {
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  ASSERT_TRUE(supervisor.vms().at(kUid).fence);
+  EXPECT_EQ(supervisor.vms().at(kUid).fence->epoch, (cluster::Epoch{1, 1}));
+  EXPECT_TRUE(told.empty());
+}
+
+TEST_F(FencedMachinesTest, StartFails_NothingIsLeft) {
+  supervisor.FailNext({Code::kNotFound, "no kernel"});
+  machines.Start(kVm, GrantOf(1));
+  while (told.empty()) loop->RunOnce(-1);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == Process{});
+  EXPECT_EQ(failures, (std::vector<std::string>{"no kernel"}));
+}
+
+TEST_F(FencedMachinesTest, CannotBePrepared_IsToldLater) {
+  prepared = InvalidArgument("no such machine");
+  machines.Start(kVm, GrantOf(1));
+  EXPECT_TRUE(told.empty());
+  while (told.empty()) loop->RunOnce(-1);
+  EXPECT_EQ(told[0].state, State::kNone);
+}
+
+TEST_F(FencedMachinesTest, Latched_ThenResumed) {
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  supervisor.Latch(kUid);
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == (Process{State::kLatched, {1, 1}, {1, 1}}));
+  machines.Resume(kVm, GrantOf(2));
+  Settle();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_EQ(supervisor.vms().at(kUid).fence->epoch, (cluster::Epoch{1, 2}));
+}
+
+TEST_F(FencedMachinesTest, ResumeRefused_IsWhatTheProcessSays) {
+  machines.Start(kVm, GrantOf(2));
+  Settle();
+  supervisor.Latch(kUid);
+  Settle();
+  machines.Resume(kVm, GrantOf(1));  // no later one
+  Settle();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_TRUE(told[1] == (Process{State::kLatched, {1, 2}, {1, 2}}));
+  EXPECT_EQ(failures.size(), 1U);
+}
+
+TEST_F(FencedMachinesTest, RefusedByItsDisk_IsConflicted) {
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  supervisor.Latch(kUid, true);
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].state, State::kConflicted);
+}
+
+TEST_F(FencedMachinesTest, Killed_CanBeStartedAgain) {
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  machines.Kill(kVm);
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].state, State::kNone);
+  machines.Start(kVm, GrantOf(2));
+  Settle();
+  EXPECT_TRUE(failures.empty());
+}
+
+TEST_F(FencedMachinesTest, KillOfWhatIsGone_SaysSo) {
+  machines.Kill(kVm);
+  EXPECT_TRUE(told.empty());
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].state, State::kNone);
+}
+
+TEST_F(FencedMachinesTest, Adopted_IsWhatItsFenceSays) {
+  AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
+  live.info.state = VmState::kRunning;
+  live.info.fence = FenceState{{1, 3}, {1, 4}, true, false, 0};
+  EXPECT_TRUE(machines.Adopted(live) == (Process{State::kLatched, {1, 3}, {1, 4}}));
+  EXPECT_TRUE(machines.Adopted({kUid, AdoptedVm::State::kEnded, {}, {}}) == Process{});
+  EXPECT_TRUE(machines.Adopted({kUid, AdoptedVm::State::kNothing, {}, {}}) == Process{});
+}
+
+TEST_F(FencedMachinesTest, AdoptedWithoutAFence_IsTakenToRun) {
+  AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
+  live.info.state = VmState::kRunning;
+  EXPECT_TRUE(machines.Adopted(live) == (Process{State::kRunning, {}, {}}));
+}
+
+TEST_F(FencedMachinesTest, AdoptedInTheMiddleOfItsStart_IsEnded) {
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
+  live.info.state = VmState::kConfigured;
+  EXPECT_EQ(machines.Adopted(live).state, State::kRunning);
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].state, State::kNone);
+}
+
+TEST_F(FencedMachinesTest, EventOfAnotherMachine_IsNotOurs) {
+  EXPECT_FALSE(machines.OnVmEvent("another", VmWasReset{}));
+}
+
+}  // namespace
+}  // namespace gemel::daemon
