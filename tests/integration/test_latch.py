@@ -28,15 +28,41 @@ def now_us():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
-class Journal:
+class Vm:
+    """A VM with a fence."""
+
+    def __init__(self, daemon, guest, *words, epoch=1):
+        self.daemon = daemon
+        self.uid = daemon.start(guest, f"epoch={epoch}", *words)
+
+    def vmm(self):
+        return child_of(child_of(jails(self.daemon)[self.uid]))
+
+    def threads(self):
+        """Numbers of gemel-vmm's threads, by name; without the kernel's that do I/O for them."""
+        return {name: int(task.name)
+                for task in pathlib.Path(f"/proc/{self.vmm()}/task").iterdir()
+                if not (name := (task / "comm").read_text().strip()).startswith("iou-")}
+
+    def vcpu_ran_ns(self):
+        task = pathlib.Path(f"/proc/{self.vmm()}/task/{self.threads()['vcpu-0']}/schedstat")
+        return int(task.read_text().split()[0])
+
+    def resume_under(self, epoch):
+        return self.daemon.ask(f"resume-under {self.uid} {epoch}", f"resume-under {self.uid} ")
+
+    def hear_latched(self):
+        return self.daemon.hear(f"latched {self.uid} ")
+
+
+class Journal(Vm):
     """A VM whose guest appends records to a disk, and what it has acknowledged."""
 
-    def __init__(self, daemon, folder, *words, epoch=1):
+    def __init__(self, daemon, folder, *words):
         self.disk = folder / "journal.img"
         if not self.disk.exists():
             self.disk.write_bytes(bytes(SECTORS * 512))
-        self.daemon = daemon
-        self.uid = daemon.start("journal", f"disk={self.disk}", f"epoch={epoch}", *words)
+        super().__init__(daemon, "journal", f"disk={self.disk}", *words)
         self.console = Console(daemon, self.uid)
         self.text = b""
 
@@ -71,24 +97,6 @@ class Journal:
         """The highest number on the disk."""
         content = self.disk.read_bytes()
         return max(struct.unpack_from("<Q", content, at * 512)[0] for at in range(SECTORS))
-
-    def vmm(self):
-        return child_of(child_of(jails(self.daemon)[self.uid]))
-
-    def threads(self):
-        """Numbers of gemel-vmm's threads, by name."""
-        return {(task / "comm").read_text().strip(): int(task.name)
-                for task in pathlib.Path(f"/proc/{self.vmm()}/task").iterdir()}
-
-    def vcpu_ran_ns(self):
-        task = pathlib.Path(f"/proc/{self.vmm()}/task/{self.threads()['vcpu-0']}/schedstat")
-        return int(task.read_text().split()[0])
-
-    def resume_under(self, epoch):
-        return self.daemon.ask(f"resume-under {self.uid} {epoch}", f"resume-under {self.uid} ")
-
-    def hear_latched(self):
-        return self.daemon.hear(f"latched {self.uid} ")
 
 
 def open_session(daemon, session, milliseconds=60_000):
@@ -150,8 +158,7 @@ def test_poisoned_page_latches_long_before_its_deadline(journal):
 
 def test_guest_that_never_leaves_the_processor_latches(daemon):
     until = open_session(daemon, 1, 6000)
-    uid = daemon.start("faults", "spin", "cpus=2", "epoch=1")
-    line = daemon.hear(f"latched {uid} ")
+    line = Vm(daemon, "faults", "spin", "cpus=2").hear_latched()
     assert number(line, "at_us") >= until - LEAD_US
     assert "in_flight=0" in line
 
@@ -284,6 +291,23 @@ def test_vcpu_latches_alone_while_all_other_threads_stand_still(daemon, tmp_path
         wait_until(lambda: state_of(threads["vcpu-0"]) == "S", "the vCPU's thread to rest")
         expect_still(journal)
     assert " session=1 " in journal.hear_latched()
+
+
+def test_vcpu_asks_before_each_access_while_all_other_threads_stand_still(daemon):
+    open_session(daemon, 1)
+    vm = Vm(daemon, "faults", "sequence")
+    with Held(thread for name, thread in vm.threads().items() if name != "vcpu-0"):
+        before = vm.vcpu_ran_ns()
+        wait_until(lambda: vm.vcpu_ran_ns() > before + 10_000_000, "the guest to run")
+        daemon.ask("poison", "poison ok")
+        wait_until(lambda: rests(vm), "the vCPU's thread to rest")
+    assert " session=1 " in vm.hear_latched()
+
+
+def rests(vm):
+    before = vm.vcpu_ran_ns()
+    time.sleep(0.3)
+    return vm.vcpu_ran_ns() - before < 1_000_000
 
 
 @pytest.mark.parametrize("engine", ["", "engine=sync"], ids=["io_uring", "sync"])
