@@ -258,6 +258,7 @@ bool ClusterManager::IsQuiet(bool lives) const {
 
 std::vector<ClusterManager::MachineStatus> ClusterManager::machines() const {
   std::vector<MachineStatus> all;
+  all.reserve(machines_.size());
   for (const auto& [vm, machine] : machines_) {
     all.push_back({vm, machine.agent.record(), machine.process, machine.want,
                    machine.agent.refused(), machine.unreadable});
@@ -267,6 +268,7 @@ std::vector<ClusterManager::MachineStatus> ClusterManager::machines() const {
 
 std::vector<ClusterManager::PeerStatus> ClusterManager::peers() const {
   std::vector<PeerStatus> all;
+  all.reserve(challengers_.size());
   for (const auto& [node, challenger] : challengers_) all.push_back({node, challenger.record()});
   return all;
 }

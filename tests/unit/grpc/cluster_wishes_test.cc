@@ -1,0 +1,148 @@
+#include "grpc/cluster_wishes.h"
+
+#include <gtest/gtest.h>
+
+namespace gemel::daemon {
+namespace {
+
+using cluster::Ownership;
+using cluster::SessionState;
+using cluster::VmState;
+using cluster::Want;
+using Why = cluster::Placement::Why;
+
+constexpr std::uint32_t kVm = 5;
+
+Ownership Owned(cluster::NodeId node, VmState state) {
+  Ownership record;
+  record.owner = node;
+  record.session = {1, 1};
+  record.epoch = {1, 1};
+  record.state = state;
+  return record;
+}
+
+struct ClusterWishesTest : ::testing::Test {
+  ClusterWishesTest() {
+    seen.sessions[1] = {{1, 1}, SessionState::kOpen};
+    seen.sessions[2] = {{1, 1}, SessionState::kOpen};
+    vms[0].vm = kVm;
+    vms[0].memory = 10;
+  }
+  void Fence(cluster::NodeId node) { seen.sessions[node].state = SessionState::kFenced; }
+  Wish At(ClusterWishes& node) { return node.Weigh(now, nodes, vms, seen).at(0); }
+  Want WantAt(ClusterWishes& node) { return At(node).want; }
+
+  cluster::Time now{1'000'000'000};
+  ClusterWishes a{1};
+  ClusterWishes b{2};
+  std::vector<WishedNode> nodes{{1, 100, false}, {2, 100, false}};
+  std::vector<WishedVm> vms{1};
+  ClusterSeen seen;
+};
+
+TEST_F(ClusterWishesTest, Nobodys_OneNodeWantsIt) {
+  EXPECT_EQ(WantAt(a), Want::kRun);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  vms[0].policy.preferred = 2;
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, RunsSomewhere_StaysThere) {
+  seen.records[kVm] = Owned(2, VmState::kRunning);
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, OwnerFenced_TheOtherWantsIt) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  Fence(1);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, OwnerIsBackBeforeAnybodyTookIt_ResumesIt) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.sessions[1] = {{1, 2}, SessionState::kOpen};
+  EXPECT_EQ(WantAt(a), Want::kRun);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+}
+
+TEST_F(ClusterWishesTest, Drained_GivesAwayAndTakesNothing) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  nodes[0].drained = true;
+  EXPECT_EQ(WantAt(a), Want::kGiveAway);
+  EXPECT_EQ(At(a).to, 2U);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  seen.records.clear();
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, DrainedAndNowhereToGo_StaysAsItIs) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  nodes[0].drained = true;
+  nodes[1].memory = 5;
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+}
+
+TEST_F(ClusterWishesTest, GivenToANode_ThatOneAloneWantsIt) {
+  Ownership record;
+  record.epoch = {1, 1};
+  record.reserved_for = 2;
+  seen.records[kVm] = record;
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, FailBack_TheOwnerGivesItToItsHome) {
+  vms[0].policy.preferred = 1;
+  vms[0].policy.fail_back = true;
+  seen.records[kVm] = Owned(2, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kGiveAway);
+  EXPECT_EQ(At(b).to, 1U);
+}
+
+TEST_F(ClusterWishesTest, Off_TheOwnerEndsItAndNobodyWantsIt) {
+  vms[0].off = true;
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  EXPECT_EQ(WantAt(a), Want::kGiveAway);
+  EXPECT_EQ(At(a).to, 0U);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+}
+
+TEST_F(ClusterWishesTest, StaysDown_OnlyAfterItWasLost) {
+  vms[0].policy.stay_down = true;
+  EXPECT_EQ(WantAt(a), Want::kRun);
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  Fence(1);
+  EXPECT_EQ(At(b).why, Why::kStaysDown);
+}
+
+TEST_F(ClusterWishesTest, LostTooOften_StaysDownUntilTheWindowHasPassed) {
+  vms[0].policy.most_restarts = 1;
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  Fence(1);
+  EXPECT_EQ(WantAt(b), Want::kRun);  // the one that is allowed
+  seen.records[kVm] = Owned(2, VmState::kRunning);
+  seen.sessions[1] = {{1, 2}, SessionState::kOpen};
+  EXPECT_EQ(WantAt(b), Want::kRun);
+  Fence(2);
+  EXPECT_EQ(At(b).why, Why::kTooManyRestarts);
+  now = now + vms[0].policy.window;
+  EXPECT_EQ(At(b).why, Why::kStart);
+}
+
+TEST_F(ClusterWishesTest, NoRoom_NobodyTakesIt) {
+  nodes[1].memory = 5;
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  Fence(1);
+  EXPECT_EQ(At(b).why, Why::kNoCapacity);
+}
+
+}  // namespace
+}  // namespace gemel::daemon
