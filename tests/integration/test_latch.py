@@ -248,6 +248,33 @@ def test_latch_is_known_to_the_next_daemon(journal):
     journal.acknowledged(5)
 
 
+def test_latch_in_the_middle_of_resets_is_survived(daemon):
+    """A reset that has begun may end; the guest does not begin anew before it is resumed."""
+    open_session(daemon, 1)
+    vm = Vm(daemon, "power", "reset", "cpus=2")
+    for session in range(2, 12):
+        hear_past_others(daemon, f"was-reset {vm.uid}")
+        daemon.say("poison")
+        hear_past_others(daemon, f"latched {vm.uid} ")
+        resets = number(ask_past_others(daemon, f"info {vm.uid}"), "resets")
+        time.sleep(0.05)
+        assert number(ask_past_others(daemon, f"info {vm.uid}"), "resets") <= resets + 1
+        daemon.say(f"session {session} 60000")
+        daemon.say(f"resume-under {vm.uid} {session}")
+        assert hear_past_others(daemon, f"resume-under {vm.uid} ").endswith("ok")
+
+
+def hear_past_others(daemon, start):
+    while not (line := daemon.hear("")).startswith(start):
+        pass
+    return line
+
+
+def ask_past_others(daemon, line):
+    daemon.say(line)
+    return hear_past_others(daemon, line + " ")
+
+
 # ---- one thread alone ---------------------------------------------------------------------------
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
