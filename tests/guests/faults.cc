@@ -18,6 +18,11 @@ void Spin() {
   for (;;) asm volatile("pause");
 }
 
+// Leaves the processor all the time, for a port where nothing is.
+void ReadNothing() {
+  for (;;) guest::In32(0x1200);
+}
+
 // A device at 0x1200 counts up with each read; a read lost or done twice shows.
 void ReadSequence() {
   std::uint32_t last = guest::In32(0x1200);
@@ -40,6 +45,7 @@ void GuestMain() {
   if (guest::HasWord("nothing")) RunNothing();
   if (guest::HasWord("spin")) Spin();
   if (guest::HasWord("halt")) guest::HaltForever();
+  if (guest::HasWord("ports")) ReadNothing();
   if (guest::HasWord("sequence")) ReadSequence();
   if (guest::HasWord("exception")) asm volatile("ud2");
   guest::Exit(0);

@@ -322,7 +322,9 @@ def test_vcpu_latches_alone_while_all_other_threads_stand_still(daemon, tmp_path
 
 def test_vcpu_asks_before_each_access_while_all_other_threads_stand_still(daemon):
     open_session(daemon, 1)
-    vm = Vm(daemon, "faults", "sequence")
+    vm = Vm(daemon, "faults", "ports")
+    # From here on it needs no lock that a thread could hold as it is stopped.
+    Console(daemon, vm.uid).until(b"begin\n")
     with Held(thread for name, thread in vm.threads().items() if name != "vcpu-0"):
         before = vm.vcpu_ran_ns()
         wait_until(lambda: vm.vcpu_ran_ns() > before + 10_000_000, "the guest to run")
