@@ -75,6 +75,8 @@ class BlockBackend {
   // Nobody waits for what is in flight any more (a reset). What cannot end by itself, because the
   // storage is away, ends with an error, for Reap; the rest ends as it would.
   virtual void Abandon() {}
+  // The permit is over, on the thread that submits: nothing that waits is sent any more.
+  virtual void OnPermitOver() {}
 };
 
 }  // namespace gemel::block

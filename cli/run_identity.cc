@@ -24,8 +24,8 @@ Status SettleUuid(MachineConfig& config) {
     std::error_code error;
     const std::filesystem::path path = std::filesystem::weakly_canonical(own->path, error);
     const auto host = ReadTextFile("/etc/machine-id");
-    identity =
-        fmt::format("{}/{}/{}", host ? *host : "", config.name, error ? own->path : path.string());
+    identity = fmt::format("{}/{}/{}", host ? *host : "", config.name,
+                           error || own->iscsi ? own->path : path.string());
   }
   uuid = DeriveUuid(identity);
   return {};

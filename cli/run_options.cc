@@ -63,8 +63,10 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--cpu", words.cpu, "MODEL", "host, or a named model");
   app.add_option("--disk,-d", words.disks,
                  "raw image or block device, may be repeated; with\n"
-                 "readonly=on, serial=TEXT, direct=on,\nengine=auto|io_uring|sync")
-      ->type_name("path=FILE[,KEY=VALUE...]")
+                 "readonly=on, serial=TEXT, direct=on,\nengine=auto|io_uring|sync; or "
+                 "iscsi://HOST[:PORT]/TARGET/LUN,\n"
+                 "with initiator=NAME, password-file=FILE")
+      ->type_name("path=FILE|iscsi=URL[,KEY=VALUE...]")
       ->allow_extra_args(false);
   app.add_option("--net,-n", words.nets,
                  "network, may be repeated; the other end is user (NAT,\n"

@@ -1,6 +1,7 @@
 #include "launch/run_files.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -11,9 +12,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/file_util.h"
 #include "block/device_discard.h"
 #include "block/lock.h"
 #include "launch/hint.h"
+#include "launch/iscsi_dialer.h"
 #include "launch/run_networks.h"
 #include "launch/unix_socket.h"
 #include "vmm/config/host_limits.h"
@@ -72,10 +75,50 @@ Result<UniqueFd> OpenDisk(const DiskConfig& disk) {
   return fd;
 }
 
+// ---- iSCSI --------------------------------------------------------------------------------------
+
+constexpr std::string_view kInitiator = "iqn.2008-11.org.linux-kvm";  // QEMU's
+
+// The first line of it.
+Result<std::string> ReadSecret(const std::string& path) {
+  auto text = ReadTextFile(path);
+  if (!text) return WithContext(text.error(), "disk: iscsi: password-file");
+  return text->substr(0, text->find('\n'));
+}
+
+// Nobody else may be the same nexus: a target ends the session that was there before.
+Status SettleNexus(const std::string& name, IscsiConfig& iscsi) {
+  if (iscsi.initiator.empty()) iscsi.initiator = fmt::format("{}:{}", kInitiator, name);
+  if (iscsi.isid != 0) return {};
+  std::uint32_t random = 0;
+  if (getrandom(&random, sizeof random, 0) != sizeof random)
+    return ErrnoError(errno, "disk: iscsi: getrandom");
+  iscsi.isid = (random & 0xffffff) | 1;
+  iscsi.qualifier = static_cast<std::uint16_t>(random >> 24);
+  return {};
+}
+
+Status OpenIscsiDisk(DiskConfig& disk, RunFiles& files) {
+  IscsiConfig& iscsi = *disk.iscsi;
+  if (!iscsi.secret_file.empty()) {
+    ASSIGN_OR_RETURN(iscsi.password, ReadSecret(iscsi.secret_file));
+  }
+  RETURN_IF_ERROR(SettleNexus(files.request.config.name, iscsi));
+  RETURN_IF_ERROR(ValidateIscsi(iscsi));
+  ASSIGN_OR_RETURN(IscsiDialer dialer, StartIscsiDialer(iscsi.host, iscsi.port));
+  files.iscsi_dialers.push_back(std::move(dialer.process));
+  files.request.disks.push_back(std::move(dialer.vm_end));
+  return {};
+}
+
 Status OpenDisks(std::vector<UniqueFd> given, RunFiles& files) {
   given.resize(files.request.config.disks.size());
   for (std::size_t i = 0; i < given.size(); ++i) {
     DiskConfig& disk = files.request.config.disks[i];
+    if (disk.iscsi) {
+      RETURN_IF_ERROR(OpenIscsiDisk(disk, files));
+      continue;
+    }
     UniqueFd fd = std::move(given[i]);
     if (!fd) {
       ASSIGN_OR_RETURN(fd, OpenDisk(disk));

@@ -28,7 +28,8 @@ struct RunFiles {
   CreatedFile serial_socket;             // lives as long as the VM
   std::vector<CreatedFile> net_sockets;  // the same
   std::string pty_path;
-  std::vector<UserNetProcess> user_nets;  // one for each net of kind user; live as long as the VM
+  std::vector<UserNetProcess> user_nets;    // one for each net of kind user; live as long as the VM
+  std::vector<ChildProcess> iscsi_dialers;  // one for each disk on a target; live as long as the VM
   std::vector<CreatedFile> channel_sockets;  // of console and channels; live as long as the VM
   CreatedFile vsock_socket;                  // the same
   UniqueFd vsock_dialer;                     // our end (cli/vsock_dialer.h)

@@ -52,8 +52,11 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   Status Submit() override;
   std::size_t Reap(std::span<BlockCompletion> out) override;
   void Abandon() override;
+  void OnPermitOver() override { Pump(); }
+  std::size_t in_flight() const override { return session_ ? session_->in_flight() : 0; }
 
   void SetNexus(const IscsiNexus& nexus) override;
+  void GoOn() override;
   void Reserve(const ReservationCommand& command, ReservationCallback done) override;
   bool connected() const override { return ready_; }
   bool conflicted() const override { return conflicted_; }
@@ -111,6 +114,7 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   std::int64_t not_before_ns_ = 0;     // the target was busy
   std::vector<BlockCompletion> completions_;
   bool conflicted_ = false;
+  bool held_ = false;
   bool abandoned_ = false;  // nobody waits for what is pending
 
   ReservationTraits traits_;
@@ -178,7 +182,7 @@ void Disk::OnDialAnswer() {
     dialer_gone_ = true;
     return Away("the process that connects to the target is gone");
   }
-  if (session_) return;  // asked for before it was there
+  if (session_ || !Allowed(options_.permit)) return;  // no longer wanted
   if (answer.error != 0)
     return Away(std::string(ErrnoError(answer.error, "connect").error().message));
   auto session =
@@ -217,10 +221,9 @@ void Disk::OnLost(const std::string& why) {
 
 void Disk::OnProbed() {
   const std::unique_ptr<DiskProbe> probe = std::move(probe_);
-  if (!probe->problem().empty()) {
-    if (probe->reserved() && facts_) return OnConflict();
-    return session_->Drop(probe->problem());
-  }
+  if (!probe->problem().empty()) return session_->Drop(probe->problem());
+  if (!facts_ && probe->reserved() && options_.conflict == IscsiOptions::Conflict::kFail)
+    return session_->Drop("somebody else has it reserved (SCSI-3 persistent reservation)");
   const DiskFacts& now = probe->facts();
   if (facts_ &&
       (now.bytes() < facts_->bytes() || now.capacity.block_bytes != facts_->capacity.block_bytes))
@@ -239,12 +242,18 @@ void Disk::OnProbed() {
 void Disk::SetNexus(const IscsiNexus& nexus) {
   options_.nexus = nexus;
   conflicted_ = false;
+  held_ = true;
   traits_ = {};
   if (session_) session_->Drop("another nexus");
   session_.reset();
   trouble_.clear();
   pause_ns_ = kShortestPauseNs;
   dial_at_ns_ = 0;
+  Pump();
+}
+
+void Disk::GoOn() {
+  held_ = false;
   Pump();
 }
 
@@ -274,7 +283,7 @@ void Disk::Service() {
     } else if (fd == timer_.get()) {
       std::uint64_t count = 0;
       if (read(fd, &count, sizeof count) > 0) timer_at_ns_ = 0;
-    } else if (session_ && fd == session_->fd()) {
+    } else if (session_ && fd == session_->fd() && Allowed(options_.permit)) {
       session_->OnEvents(event.events);
     }
   }
@@ -285,7 +294,7 @@ bool Disk::Busy() const { return session_ && (!ready_ || session_->in_flight() >
 
 void Disk::Tick(std::int64_t now_ns) {
   if (!session_) {
-    if (!dialing_ && now_ns >= dial_at_ns_) Dial();
+    if (!dialing_ && now_ns >= dial_at_ns_ && Allowed(options_.permit)) Dial();
     return;
   }
   if (session_->received() != received_) {
@@ -303,7 +312,8 @@ void Disk::Tick(std::int64_t now_ns) {
 
 void Disk::PlanTimer(std::int64_t now_ns) {
   std::int64_t at = 0;
-  if (!session_ && !dialing_ && !dialer_gone_) at = dial_at_ns_;
+  // Without its permit it waits for OnPermitRenewed, which submits.
+  if (!session_ && !dialing_ && !dialer_gone_ && Allowed(options_.permit)) at = dial_at_ns_;
   if (Busy()) at = progress_ns_ + (pinged_ ? 2 : 1) * options_.patience.count() * kMs;
   if (ready_ && !pending_.empty() && not_before_ns_ > now_ns)
     at = at == 0 ? not_before_ns_ : std::min(at, not_before_ns_);
@@ -322,6 +332,8 @@ void Disk::SetTimer(std::int64_t at_ns) {
 
 void Disk::Pump() {
   const std::int64_t now_ns = MonotonicNs();
+  // What libiscsi has not sent yet ends with the session.
+  if (session_ && !Allowed(options_.permit)) session_->Drop("this machine's node may not write");
   Tick(now_ns);
   if (ready_ && session_->in_flight() == 0) progress_ns_ = now_ns;
   if (run_ && !run_started_ && (ready_ || now_ns >= run_deadline_ns_)) {
@@ -329,15 +341,16 @@ void Disk::Pump() {
     if (!ready_) run_->OnOutcome({.lost = true});
     StepReservation();
   }
-  while (ready_ && !conflicted_ && !pending_.empty() && now_ns >= not_before_ns_) {
+  while (ready_ && !conflicted_ && !held_ && !pending_.empty() && now_ns >= not_before_ns_ &&
+         Allowed(options_.permit)) {
     const std::uint32_t index = pending_.front();
     pending_.pop_front();
     StartSlot(index);
   }
-  if (session_) session_->OnEvents(0);
+  if (session_ && Allowed(options_.permit)) session_->OnEvents(0);
   WatchSession();
   if (session_ && session_->lost()) session_.reset();
-  if (abandoned_ && (!ready_ || conflicted_)) CancelPending();
+  if (abandoned_ && (!ready_ || conflicted_ || held_)) CancelPending();
   PlanTimer(now_ns);
 }
 
@@ -410,7 +423,7 @@ void Disk::OnTransfer(std::uint32_t index, DiskTransfer::Verdict verdict) {
   switch (verdict) {
     case DiskTransfer::Verdict::kNext:
     case DiskTransfer::Verdict::kAgain:
-      if (session_->logged_in() && !conflicted_) return StartSlot(index);
+      if (session_->logged_in() && !conflicted_ && !held_) return StartSlot(index);
       return pending_.push_front(index);
     case DiskTransfer::Verdict::kLater:
       not_before_ns_ = MonotonicNs() + kBusyPauseNs;

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "block/backend.h"
@@ -38,6 +39,8 @@ struct IscsiOptions {
   // Once for each nexus, on the thread that calls Submit and Reap.
   std::function<void()> on_conflict = nullptr;
   std::chrono::milliseconds open_timeout{10'000};
+  // Outlives the disk. Without it nothing is sent, and the session ends: requests are held.
+  Permit* permit = nullptr;
   // Of silence with requests in flight, after which a sign of life is asked for; after as much again
   // the session is given up.
   std::chrono::milliseconds patience{5'000};
@@ -47,8 +50,10 @@ class IscsiDisk : public BlockBackend {
  public:
   using ReservationCallback = std::function<void(ReservationAnswer)>;
 
-  // Ends the session and goes on under another nexus, everything held included.
+  // Ends the session and begins another under this nexus. Requests are held until GoOn(), so that the
+  // disk can be claimed first.
   virtual void SetNexus(const IscsiNexus& nexus) = 0;
+  virtual void GoOn() = 0;
   // Asks the target on this very session (some targets know a nexus by its session alone). One at a
   // time. `done` is called from Submit or Reap; kUnknown if the session is lost.
   virtual void Reserve(const ReservationCommand& command, ReservationCallback done) = 0;

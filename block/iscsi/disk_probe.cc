@@ -40,6 +40,8 @@ void DiskProbe::Begin(Step step) {
       return Ask(TestUnitReady());
     case Step::kCapacity:
       return Ask(ReadCapacity16(kCapacityBytes));
+    case Step::kCapacity10:
+      return Ask(ReadCapacity10());
     case Step::kLimits:
       return Ask(InquiryPage(kLimitsPage, kLimitsBytes));
     case Step::kProvisioning:
@@ -63,16 +65,18 @@ void DiskProbe::Stop(std::string problem) {
   step_ = Step::kDone;
 }
 
-// Whether the disk did not answer as asked; what it must answer, stops the probe.
-bool DiskProbe::Refused(const ScsiOutcome& outcome) {
-  if (outcome.status == ScsiStatus::kReservationConflict) reserved_ = true;
-  if (outcome.good()) return false;
-  if (step_ != Step::kCapacity) return true;
-  Stop(reserved_ ? "somebody else has it reserved (SCSI-3 persistent reservation)"
-                 : fmt::format("READ CAPACITY: status {:#x}, sense {:x}/{:04x}",
-                               static_cast<unsigned>(outcome.status),
-                               static_cast<unsigned>(outcome.key), outcome.code));
-  return true;
+void DiskProbe::OnCapacity(const ScsiOutcome& outcome, std::span<const std::byte> received) {
+  if (step_ == Step::kCapacity && outcome.status == ScsiStatus::kReservationConflict)
+    return Begin(Step::kCapacity10);
+  if (!outcome.good())
+    return Stop(fmt::format("READ CAPACITY: status {:#x}, sense {:x}/{:04x}",
+                            static_cast<unsigned>(outcome.status),
+                            static_cast<unsigned>(outcome.key), outcome.code));
+  const auto capacity =
+      step_ == Step::kCapacity ? ParseCapacity(received) : ParseCapacity10(received);
+  if (!capacity) return Stop("READ CAPACITY: not a disk that this can use");
+  facts_.capacity = *capacity;
+  Begin(Step::kLimits);
 }
 
 void DiskProbe::OnOutcome(const ScsiOutcome& outcome) {
@@ -81,19 +85,16 @@ void DiskProbe::OnOutcome(const ScsiOutcome& outcome) {
   const bool attention =
       outcome.status == ScsiStatus::kCheckCondition && outcome.key == SenseKey::kUnitAttention;
   if (attention && ++attentions_ <= kMaxAttentions) return Begin(step_);
-  const bool refused = Refused(outcome);
-  if (done()) return;
+  if (outcome.status == ScsiStatus::kReservationConflict) reserved_ = true;
+  const bool refused = !outcome.good();
   auto received = std::span<const std::byte>(data_);
   received = received.first(received.size() - std::min<std::size_t>(outcome.missing, data_.size()));
   switch (step_) {
     case Step::kReady:
       return Begin(Step::kCapacity);
     case Step::kCapacity:
-      if (const auto capacity = ParseCapacity(received)) {
-        facts_.capacity = *capacity;
-        return Begin(Step::kLimits);
-      }
-      return Stop("READ CAPACITY: not a disk that this can use");
+    case Step::kCapacity10:
+      return OnCapacity(outcome, received);
     case Step::kLimits:
       if (!refused) facts_.limits = ParseLimits(received);
       return Begin(Step::kProvisioning);

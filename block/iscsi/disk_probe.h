@@ -32,18 +32,27 @@ class DiskProbe {
   const ScsiCommand& next() const { return command_; }  // its memory is ours
   void OnOutcome(const ScsiOutcome& outcome);
 
-  // Once done: what was found, unless the disk is none of ours or is reserved by somebody else.
+  // Once done: what was found, if there is no problem.
   const DiskFacts& facts() const { return facts_; }
+  // Somebody else has the disk reserved, and we may ask for little.
   bool reserved() const { return reserved_; }
   const std::string& problem() const { return problem_; }  // empty: none
 
  private:
-  enum class Step : std::uint8_t { kReady, kCapacity, kLimits, kProvisioning, kMode, kDone };
+  enum class Step : std::uint8_t {
+    kReady,
+    kCapacity,
+    kCapacity10,
+    kLimits,
+    kProvisioning,
+    kMode,
+    kDone
+  };
 
   void Begin(Step step);
   void Ask(const ScsiCommand& command);
   void Stop(std::string problem);
-  bool Refused(const ScsiOutcome& outcome);
+  void OnCapacity(const ScsiOutcome& outcome, std::span<const std::byte> received);
 
   Step step_ = Step::kReady;
   int attentions_ = 0;

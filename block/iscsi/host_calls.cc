@@ -87,7 +87,10 @@ ssize_t gemel_iscsi_recv(int fd, void* buffer, std::size_t size, int) {
 }
 
 ssize_t gemel_iscsi_readv(int fd, const iovec* parts, int count) {
-  const ssize_t n = readv(fd, parts, count);
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  const ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT);
   if (n <= 0) return Ended(n);
   HostCalls& calls = HostCalls::Current();
   calls.CountReceived(static_cast<std::uint64_t>(n));

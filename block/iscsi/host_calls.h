@@ -13,7 +13,7 @@ namespace gemel::block {
 
 class HostCalls {
  public:
-  // A connected stream socket, not blocking.
+  // A connected stream socket. No call of ours waits, whatever its flags.
   explicit HostCalls(UniqueFd socket) : socket_(std::move(socket)) {}
   HostCalls(const HostCalls&) = delete;
   HostCalls& operator=(const HostCalls&) = delete;

@@ -36,6 +36,13 @@ std::uint32_t Number32(std::span<const std::byte> data, std::size_t offset) {
   return data.size() >= offset + 4 ? LoadBe32(data, offset) : 0;
 }
 
+std::optional<DiskCapacity> MakeCapacity(std::uint64_t last, std::uint32_t block_bytes) {
+  if (block_bytes < 512 || block_bytes > (64u << 10) || !std::has_single_bit(block_bytes))
+    return std::nullopt;
+  if (last >= (std::uint64_t{1} << 62) / block_bytes) return std::nullopt;
+  return DiskCapacity{last + 1, block_bytes, block_bytes, false};
+}
+
 // A VPD page as long as it says that it is, if it is the one (SPC-4, 7.8.1).
 std::span<const std::byte> Page(std::span<const std::byte> data, std::uint8_t page) {
   if (data.size() < 4 || At(data, 1) != page) return {};
@@ -53,6 +60,8 @@ ScsiCommand ReadCapacity16(std::uint32_t bytes) {
   StoreBe(Bytes(command), 10, bytes);
   return command;
 }
+
+ScsiCommand ReadCapacity10() { return Make(0x25, 10, Data::kIn, kCapacity10Bytes); }
 
 ScsiCommand InquiryPage(std::uint8_t page, std::uint16_t bytes) {
   ScsiCommand command = Make(0x12, 6, Data::kIn, bytes);
@@ -106,20 +115,20 @@ ScsiCommand WriteSame16(std::uint64_t block, std::uint32_t blocks, bool unmap) {
 std::optional<DiskCapacity> ParseCapacity(std::span<const std::byte> data) {
   constexpr std::uint32_t kMaxPhysical = 1 << 20;
   if (data.size() < 14) return std::nullopt;
-  DiskCapacity capacity;
-  const std::uint64_t last = LoadBe64(data, 0);
-  capacity.block_bytes = LoadBe32(data, 8);
-  if (capacity.block_bytes < 512 || capacity.block_bytes > (64u << 10) ||
-      !std::has_single_bit(capacity.block_bytes))
-    return std::nullopt;
-  if (last >= (std::uint64_t{1} << 62) / capacity.block_bytes) return std::nullopt;
-  capacity.blocks = last + 1;
+  auto capacity = MakeCapacity(LoadBe64(data, 0), LoadBe32(data, 8));
+  if (!capacity) return std::nullopt;
   const unsigned exponent = At(data, 13) & 0xf;
-  capacity.physical_block_bytes = capacity.block_bytes;
-  for (unsigned i = 0; i < exponent && capacity.physical_block_bytes < kMaxPhysical; ++i)
-    capacity.physical_block_bytes <<= 1;
-  capacity.can_unmap = (At(data, 14) & 0x80) != 0;
+  for (unsigned i = 0; i < exponent && capacity->physical_block_bytes < kMaxPhysical; ++i)
+    capacity->physical_block_bytes <<= 1;
+  capacity->can_unmap = (At(data, 14) & 0x80) != 0;
   return capacity;
+}
+
+std::optional<DiskCapacity> ParseCapacity10(std::span<const std::byte> data) {
+  if (data.size() < kCapacity10Bytes) return std::nullopt;
+  const std::uint32_t last = LoadBe32(data, 0);
+  if (last == 0xffffffff) return std::nullopt;  // more than this command can say
+  return MakeCapacity(last, LoadBe32(data, 4));
 }
 
 DiskLimits ParseLimits(std::span<const std::byte> data) {

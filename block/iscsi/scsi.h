@@ -58,6 +58,7 @@ inline constexpr std::uint16_t kSpaceAllocationFailed = 0x2707;
 
 ScsiCommand TestUnitReady();
 ScsiCommand ReadCapacity16(std::uint32_t bytes);
+ScsiCommand ReadCapacity10();
 ScsiCommand InquiryPage(std::uint8_t page, std::uint16_t bytes);
 ScsiCommand ModeSense6(std::uint8_t bytes);
 ScsiCommand Read16(std::uint64_t block, std::uint32_t blocks);
@@ -80,6 +81,10 @@ struct DiskCapacity {
 inline constexpr std::uint32_t kCapacityBytes = 32;
 // nullopt: too short, or numbers that no disk of ours has.
 std::optional<DiskCapacity> ParseCapacity(std::span<const std::byte> data);
+
+// Of the older command, which answers those whom a reservation shuts out as well.
+inline constexpr std::uint32_t kCapacity10Bytes = 8;
+std::optional<DiskCapacity> ParseCapacity10(std::span<const std::byte> data);
 
 struct DiskLimits {  // VPD page B0h; 0: not said
   std::uint32_t max_transfer_blocks = 0;

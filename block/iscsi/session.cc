@@ -1,6 +1,5 @@
 #include "block/iscsi/session.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 
@@ -76,7 +75,6 @@ Result<std::unique_ptr<IscsiSession>> IscsiSession::Begin(const IscsiNexus& nexu
       return InvalidArgument("iscsi: \"{}\": not a name of 1 to {} bytes", name, kMaxNameBytes);
   if (address.user.size() > kMaxWordBytes || address.password.size() > kMaxWordBytes)
     return InvalidArgument("iscsi: user or password of more than {} bytes", kMaxWordBytes);
-  if (fcntl(socket.get(), F_SETFL, O_NONBLOCK) != 0) return ErrnoError(errno, "iscsi: F_SETFL");
   std::unique_ptr<IscsiSession> session(new IscsiSession(address.lun, std::move(socket), client));
   const HostCalls::Scope scope(session->calls_);
   iscsi_context* const context = iscsi_create_context(nexus.initiator.c_str());

@@ -50,7 +50,7 @@ class IscsiSession {
     virtual void OnDone(std::uint64_t tag, const ScsiOutcome& outcome) = 0;
   };
 
-  // `socket` is a connected stream, and becomes not blocking. The client outlives the session. Calls
+  // `socket` is a connected stream. The client outlives the session. Calls
   // nobody yet. kInvalidArgument, naming the value, for names that are too long.
   static Result<std::unique_ptr<IscsiSession>> Begin(const IscsiNexus& nexus,
                                                      const IscsiAddress& address, UniqueFd socket,

@@ -5,7 +5,7 @@
 //   write|durable TAG OFFSET LENGTH BYTE     read TAG OFFSET LENGTH     flush TAG
 //   discard TAG OFFSET LENGTH                zero|unmap TAG OFFSET LENGTH
 //   register MINE    keys MINE    preempt MINE OTHER    reserve MINE
-//   nexus INITIATOR ISID QUALIFIER           abandon                    state
+//   nexus INITIATOR ISID QUALIFIER           go-on                      abandon     state
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -76,6 +76,7 @@ class Tool {
     if (const auto op = kReservations.find(verb); op != kReservations.end())
       return Reserve(op->second, words);
     if (verb == "nexus") return Rename(words);
+    if (verb == "go-on") return disk_->GoOn();
     if (verb == "abandon") return disk_->Abandon();
     if (verb == "state")
       return Say("state connected={} conflicted={}", disk_->connected(), disk_->conflicted());

@@ -66,6 +66,7 @@ class Blk final : public VirtioDevice, public Worker::Client {
   void OnKick(ActiveQueue& queue) override;
   void OnStop(std::function<void()> stopped) override;
   std::size_t Outstanding() const override { return backend_->in_flight(); }
+  void OnPermitOver() override { backend_->OnPermitOver(); }
   void OnPermitRenewed() override;
 
  private:
@@ -214,6 +215,7 @@ void Blk::OnStop(std::function<void()> stopped) {
     for (Queue& queue : queues_) queue = Queue{};
     stopped();
   });
+  backend_->Abandon();
 }
 
 void Blk::OnKick(ActiveQueue& active) {

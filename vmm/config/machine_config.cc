@@ -49,7 +49,10 @@ Status ValidateDisk(const DiskConfig& disk) {
   if (disk.serial.size() > 20 || !std::ranges::all_of(disk.serial, printable))
     return InvalidArgument("disk: serial={}: not at most 20 printable ASCII characters",
                            disk.serial);
-  return {};
+  if (!disk.iscsi) return {};
+  if (disk.direct || disk.engine != IoEngine::kAuto)
+    return InvalidArgument("disk: {}: direct and engine are for files", disk.path);
+  return ValidateIscsi(*disk.iscsi);
 }
 
 Status ValidateBoot(const BootConfig& boot) {

@@ -11,6 +11,7 @@
 #include "vmm/config/balloon_config.h"
 #include "vmm/config/channel_config.h"
 #include "vmm/config/identity_config.h"
+#include "vmm/config/iscsi_config.h"
 #include "vmm/config/net_config.h"
 
 namespace gemel {
@@ -51,6 +52,7 @@ struct DiskConfig {
   IoEngine engine = IoEngine::kAuto;
   // Not a user's word: what whoever opened a block device learnt of it (block/device_discard.h).
   std::uint32_t device_discard = 0;
+  std::optional<IscsiConfig> iscsi = std::nullopt;  // with it, `path` is its IscsiUrl
   bool operator==(const DiskConfig&) const = default;
 };
 

@@ -64,7 +64,23 @@ constexpr std::array kOnReboots = {Choice<OnReboot>{"reset", OnReboot::kReset},
 constexpr std::array kProfiles = {Choice<Profile>{"micro", Profile::kMicro},
                                   Choice<Profile>{"server", Profile::kServer}};
 
+Status SetDiskUrl(DiskConfig& disk, std::string_view url) {
+  ASSIGN_OR_RETURN(disk.iscsi, ParseIscsiUrl(url));
+  disk.path = IscsiUrl(*disk.iscsi);
+  return {};
+}
+
+// Keys of iSCSI disks alone, once all others are there.
+Status SetIscsiKey(DiskConfig& disk, const KeyValue& pair) {
+  if (pair.key != "initiator" && pair.key != "password-file") return {};
+  if (!disk.iscsi) return InvalidArgument("disk: {}: only with iscsi=URL", pair.key);
+  (pair.key == "initiator" ? disk.iscsi->initiator : disk.iscsi->secret_file) = pair.value;
+  return {};
+}
+
 Status SetDiskKey(DiskConfig& disk, const KeyValue& pair) {
+  if (pair.key == "iscsi" || (pair.key.empty() && pair.value.starts_with("iscsi:")))
+    return SetDiskUrl(disk, pair.value);
   if (pair.key.empty())
     return InvalidArgument("disk: {}: not KEY=VALUE; did you mean path={}?", pair.value,
                            pair.value);
@@ -173,12 +189,15 @@ Result<MemoryConfig> ParseMemory(std::string_view text) {
 }
 
 Result<DiskConfig> ParseDisk(std::string_view text) {
-  static constexpr std::array<std::string_view, 5> kKeys = {"path", "readonly", "serial", "direct",
-                                                            "engine"};
+  static constexpr std::array<std::string_view, 8> kKeys = {
+      "path", "readonly", "serial", "direct", "engine", "iscsi", "initiator", "password-file"};
   if (text.empty()) return InvalidArgument("disk: \"\": write path=FILE");
   ASSIGN_OR_RETURN(const std::vector<KeyValue> list, ParseKeyList("disk", text, kKeys));
   DiskConfig disk;
   for (const KeyValue& pair : list) RETURN_IF_ERROR(SetDiskKey(disk, pair));
+  for (const KeyValue& pair : list) RETURN_IF_ERROR(SetIscsiKey(disk, pair));
+  if (disk.iscsi && disk.path != IscsiUrl(*disk.iscsi))
+    return InvalidArgument("disk: {}: either path=FILE or iscsi=URL", disk.path);
   if (disk.path.empty()) return InvalidArgument("disk: {}: path=FILE is missing", text);
   return disk;
 }

@@ -14,6 +14,38 @@ static_assert(static_cast<int>(VhostMode::kOff) + 1 == internal::VHOST_MODE_OFF)
 static_assert(static_cast<int>(ConsoleConfig::Kind::kUnix) + 1 == internal::CONSOLE_KIND_UNIX);
 static_assert(static_cast<int>(SerialConfig::Kind::kHub) + 1 == internal::SERIAL_KIND_HUB);
 
+Result<IscsiConfig> IscsiFromProto(const internal::Iscsi& in) {
+  if (in.port() > 0xffff || in.lun() > 0xffff || in.qualifier() > 0xffff)
+    return InvalidArgument("disk: iscsi: port {}, LUN {}, qualifier {}: too large", in.port(),
+                           in.lun(), in.qualifier());
+  IscsiConfig iscsi;
+  iscsi.host = in.host();
+  iscsi.port = static_cast<std::uint16_t>(in.port());
+  iscsi.target = in.target();
+  iscsi.lun = static_cast<std::uint16_t>(in.lun());
+  iscsi.initiator = in.initiator();
+  iscsi.user = in.user();
+  iscsi.password = in.password();
+  iscsi.isid = in.isid();
+  iscsi.qualifier = static_cast<std::uint16_t>(in.qualifier());
+  iscsi.hold_conflicts = in.hold_conflicts();
+  return iscsi;
+}
+
+// The file of the secret stays with who has read it.
+void IscsiToProto(const IscsiConfig& iscsi, internal::Iscsi* out) {
+  out->set_host(iscsi.host);
+  out->set_port(iscsi.port);
+  out->set_target(iscsi.target);
+  out->set_lun(iscsi.lun);
+  out->set_initiator(iscsi.initiator);
+  out->set_user(iscsi.user);
+  out->set_password(iscsi.password);
+  out->set_isid(iscsi.isid);
+  out->set_qualifier(iscsi.qualifier);
+  out->set_hold_conflicts(iscsi.hold_conflicts);
+}
+
 Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   DiskConfig disk;
   disk.path = in.path();
@@ -22,6 +54,9 @@ Result<DiskConfig> DiskFromProto(const internal::Disk& in) {
   disk.direct = in.direct();
   ASSIGN_OR_RETURN(disk.engine, EnumFromProto(in.engine(), IoEngine::kSync, "disk: engine"));
   disk.device_discard = in.device_discard();
+  if (in.has_iscsi()) {
+    ASSIGN_OR_RETURN(disk.iscsi, IscsiFromProto(in.iscsi()));
+  }
   return disk;
 }
 
@@ -140,6 +175,7 @@ void MachineToProto(const MachineConfig& config, internal::Machine* out) {
     d->set_direct(disk.direct);
     d->set_engine(EnumToProto<internal::IoEngine>(disk.engine));
     d->set_device_discard(disk.device_discard);
+    if (disk.iscsi) IscsiToProto(*disk.iscsi, d->mutable_iscsi());
   }
   for (const NetConfig& net : config.nets) NetToProto(net, out->add_nets());
   out->set_rng(config.rng);

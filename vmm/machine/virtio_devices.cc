@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "block/iscsi/disk.h"
 #include "block/raw.h"
 #include "net/adopt.h"
 #include "virtio/console/device.h"
@@ -14,8 +15,8 @@
 namespace gemel {
 namespace {
 
-Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd,
-                              const DiskTroubleCallback& on_trouble, Permit* permit) {
+Result<std::unique_ptr<block::BlockBackend>> OpenFile(const DiskConfig& disk, UniqueFd fd,
+                                                      Permit* permit) {
   block::RawOptions options;
   options.permit = permit;
   options.fd = std::move(fd);
@@ -25,10 +26,36 @@ Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueF
   options.engine = disk.engine == IoEngine::kSync      ? block::Engine::kSync
                    : disk.engine == IoEngine::kIoUring ? block::Engine::kIoUring
                                                        : block::Engine::kAuto;
-  auto backend = block::OpenRaw(std::move(options));
-  if (!backend) return WithContext(backend.error(), fmt::format("disk: {}", disk.path));
+  return block::OpenRaw(std::move(options));
+}
+
+Result<std::unique_ptr<block::BlockBackend>> OpenTarget(const DiskConfig& disk, UniqueFd dialer,
+                                                        std::function<void()> on_conflict,
+                                                        Permit* permit) {
+  const IscsiConfig& iscsi = *disk.iscsi;
+  block::IscsiOptions options;
+  options.dialer = std::move(dialer);
+  options.address = {iscsi.target, iscsi.lun, iscsi.user, iscsi.password};
+  options.nexus = {iscsi.initiator, iscsi.isid, iscsi.qualifier};
+  options.read_only = disk.readonly;
+  if (iscsi.hold_conflicts || permit != nullptr)
+    options.conflict = block::IscsiOptions::Conflict::kHold;
+  options.on_conflict = std::move(on_conflict);
+  options.permit = permit;
+  return block::OpenIscsi(std::move(options));
+}
+
+Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd,
+                              const DiskTroubleCallback& on_trouble, Permit* permit) {
   VirtioPart part;
   part.info.name = fmt::format("blk{}", index);
+  auto conflict = [on_trouble, permit, name = part.info.name] {
+    if (permit != nullptr) permit->Refused();
+    on_trouble(name, {"reservation conflict: somebody else has this disk", 1});
+  };
+  auto backend = disk.iscsi ? OpenTarget(disk, std::move(fd), std::move(conflict), permit)
+                            : OpenFile(disk, std::move(fd), permit);
+  if (!backend) return WithContext(backend.error(), fmt::format("disk: {}", disk.path));
   part.info.kind = "virtio-blk";
   part.info.engine = (*backend)->engine();
   if (disk.engine == IoEngine::kAuto && part.info.engine == "sync")

@@ -24,7 +24,7 @@ using enum ThreadRole;
 
 constexpr Roles kAll = Of({kMain, kVcpu, kWorker, kDisk, kNet, kStream});
 constexpr Roles kLoops = Of({kMain, kWorker, kDisk, kNet, kStream});  // run an EventLoop
-constexpr Roles kSockets = Of({kMain, kNet, kStream});
+constexpr Roles kSockets = Of({kMain, kDisk, kNet, kStream});
 
 constexpr std::uint64_t kInt = 0xffffffff;  // an argument that the kernel takes as int
 
@@ -91,12 +91,18 @@ const std::vector<Rule>& Calls() {
       {SYS_pread64, {}, Of({kMain, kDisk}), "kernel and initrd at a reset; disks"},
 
       // ---- sockets that were made before, or by others
-      {SYS_recvmsg, {}, kSockets, "control channel; frames"},
-      {SYS_sendmsg, {}, kSockets, "control channel; frames"},
-      {SYS_sendto, {}, Of({kMain, kVcpu, kNet, kStream}), "a console on a socket; frames"},
-      {SYS_recvfrom, {}, kSockets, "frames, streams"},
+      {SYS_recvmsg, {}, kSockets, "control channel; frames; iSCSI"},
+      {SYS_sendmsg, {}, kSockets, "control channel; frames; iSCSI"},
+      {SYS_sendto,
+       {},
+       Of({kMain, kVcpu, kDisk, kNet, kStream}),
+       "a console on a socket; frames; iSCSI"},
+      {SYS_recvfrom, {}, kSockets, "frames, streams, iSCSI"},
       {SYS_sendmmsg, {}, Of({kNet}), "frames, many at once"},
-      {SYS_accept4, {}, kSockets, "a console's, a vsock's or a network's next client"},
+      {SYS_accept4,
+       {},
+       Of({kMain, kNet, kStream}),
+       "a console's, a vsock's or a network's next client"},
       {SYS_shutdown, {}, Of({kMain, kStream}), "one direction of a stream ends"},
       {SYS_getsockopt, {}, Of({kMain, kNet, kStream}), "whether a connection came about"},
       {SYS_readv, {}, Of({kDisk, kNet, kStream}), "scattered buffers of the guest"},

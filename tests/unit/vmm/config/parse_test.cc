@@ -129,10 +129,11 @@ TEST(ParseDisk, DoubledComma_IsOneInThePath) {
 TEST(ParseDisk, EqualsInPath_Kept) { EXPECT_EQ(ParseDisk("path=a=b")->path, "a=b"); }
 TEST(ParseDisk, WrongInput_NamesIt) {
   EXPECT_EQ(Problem(ParseDisk("path=d,colour=red")),
-            "disk: colour=red: unknown key; there are path, readonly, serial, direct, engine");
+            "disk: colour=red: unknown key; there are path, readonly, serial, direct, engine, "
+            "iscsi, initiator, password-file");
   EXPECT_EQ(Problem(ParseDisk("path=d,readnoly=on")),
             "disk: readnoly=on: unknown key; did you mean readonly? (there are path, readonly, "
-            "serial, direct, engine)");
+            "serial, direct, engine, iscsi, initiator, password-file)");
   EXPECT_EQ(Problem(ParseDisk("disk.img")),
             "disk: disk.img: not KEY=VALUE; did you mean path=disk.img?");
   EXPECT_EQ(Problem(ParseDisk("path=d,readonly=maybe")), "disk: readonly: maybe: not on or off");

@@ -23,7 +23,9 @@ MachineConfig FullConfig() {
   config.boot = {"/k\xffzz", "/initrd", "console=ttyS0 \xfe"};
   config.acpi = false;
   config.disks = {{"/x\xff,b", true, "SER 1", true, IoEngine::kIoUring, 4096},
-                  {"/c", false, "", false, IoEngine::kSync}};
+                  {"iscsi://san:99/iqn.x/3", false, ""}};
+  config.disks[1].iscsi =
+      IscsiConfig{"san", 99, "iqn.x", 3, "iqn.me", "user", "word", "", 5, 6, true};
   NetConfig tap;
   tap.kind = NetConfig::Kind::kTap;
   tap.name = "tap7";
