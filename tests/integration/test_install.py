@@ -37,8 +37,10 @@ def test_programs_find_one_another(usr):
     assert run(usr / "bin/gemeld", "--help").stdout.startswith("usage: gemeld")
 
 
-def test_unit_starts_the_installed_daemon(usr):
-    unit = (usr / "lib/systemd/system/gemeld.service").read_text()
+@pytest.mark.parametrize("service, program", [("gemeld", "bin/gemeld"),
+                                              ("gemel-keeper", "libexec/gemel/gemel-keeper")])
+def test_unit_starts_what_is_installed(usr, service, program):
+    unit = (usr / f"lib/systemd/system/{service}.service").read_text()
     started = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-    program = started.removeprefix("ExecStart=").split()[0]
-    assert program.endswith("/bin/gemeld") and (usr / "bin/gemeld").exists(), started
+    words = started.removeprefix("ExecStart=").split()
+    assert words[0].endswith(f"/{program}") and (usr / program).exists(), started
