@@ -29,6 +29,8 @@ ALLOWED = {
     "cluster/page": ("cluster",),
     # The rules' records in etcd; gRPC ends in grpc_*.
     "etcd": ("cluster", "proto"),
+    # What those rules want of disks, done on disks.
+    "storage": ("block", "cluster"),
     "virtio/queue": ("vmm/memory",),
     "virtio": ("virtio/queue", "vmm/bus"),
     "virtio/transport": ("virtio", "vmm/pci"),
