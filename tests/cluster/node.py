@@ -133,6 +133,15 @@ class Daemon:
         self.node.kill()
         self.kill()
 
+    def freeze_for(self, seconds):
+        """The whole node stands still, but for its clock."""
+        pids = [self.process.pid, self.node.process.pid, self.vmm()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
     def console(self):
         """The journal's lines, from the VM's first on; waits for a VM that is being started."""
         end = time.monotonic() + keeper.PATIENCE

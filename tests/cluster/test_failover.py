@@ -73,6 +73,27 @@ def test_daemon_killed_while_it_starts_a_machine_which_is_started_anew(pair):
     pair.until_written_beyond(0)
 
 
+def test_daemon_and_the_leader_of_etcd_killed_guest_goes_on_in_its_process(pair):
+    pair.until_written_beyond(0)
+    process = pair.a.vmm()
+    leader = pair.etcd.leader()
+    pair.etcd.kill(leader)
+    pair.a.kill()
+    pair.a.start()
+    pair.a.until(live=1, process="running", record="running")
+    pair.until_written_beyond(pair.written())
+    assert pair.a.vmm() == process
+
+
+def test_node_frozen_for_a_second_guest_goes_on_in_its_process(pair):
+    pair.until_written_beyond(0)
+    process = pair.a.vmm()
+    pair.a.freeze_for(1)
+    pair.a.until(live=1, process="running", record="running")
+    pair.until_written_beyond(pair.written())
+    assert pair.a.vmm() == process
+
+
 def test_majority_lost_guest_is_paused_and_goes_on_when_it_is_back(pair):
     pair.until_written_beyond(0)
     process = pair.a.vmm()
