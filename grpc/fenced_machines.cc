@@ -9,11 +9,12 @@ namespace {
 
 using cluster::Process;
 
-// A process without a fence is none of the cluster's: nothing is known of when it stops.
+// A process without a fence is none of the cluster's: nothing is known of when it stops. One with
+// requests in flight may have some that its kernel has not begun: it is told of again without them.
 Process ProcessOf(const std::optional<FenceState>& fence) {
   if (!fence) return {Process::State::kRunning, {}, {}};
   Process::State state = Process::State::kRunning;
-  if (fence->latched) state = Process::State::kLatched;
+  if (fence->latched && fence->in_flight == 0) state = Process::State::kLatched;
   if (fence->conflicted) state = Process::State::kConflicted;
   return {state, fence->session, fence->epoch};
 }
