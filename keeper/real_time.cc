@@ -1,10 +1,14 @@
 #include "keeper/real_time.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -16,13 +20,31 @@ namespace {
 
 constexpr int kPriority = 10;
 
+// With a limit, what is locked later (each stack of a thread) could be more than that, and the thread
+// would not begin: then nothing is locked.
+bool MayLockAll() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) return true;
+  constexpr std::string_view kName = "CapEff:\t";
+  const Result<std::string> status = ReadTextFile("/proc/self/status");
+  if (!status) return false;
+  const std::size_t at = status->find(kName);
+  if (at == status->npos) return false;
+  std::uint64_t capabilities = 0;
+  const char* const begin = status->data() + at + kName.size();
+  std::from_chars(begin, status->data() + status->size(), capabilities, 16);
+  return (capabilities >> CAP_IPC_LOCK & 1) != 0;
+}
+
 }  // namespace
 
 std::vector<std::string> AskForRealTime() {
   std::vector<std::string> refused;
   // What is mapped now is loaded and stays; of what comes later (stacks are much larger than they are
   // full) only what is touched.
-  if (mlockall(MCL_CURRENT) != 0 || mlockall(MCL_FUTURE | MCL_ONFAULT) != 0)
+  if (!MayLockAll())
+    refused.emplace_back("its memory may be swapped out: RLIMIT_MEMLOCK is not unlimited");
+  else if (mlockall(MCL_CURRENT) != 0 || mlockall(MCL_FUTURE | MCL_ONFAULT) != 0)
     refused.push_back(ErrnoError(errno, "its memory may be swapped out: mlockall").error().message);
   const sched_param parameters{.sched_priority = kPriority};
   if (sched_setscheduler(0, SCHED_RR, &parameters) != 0)
