@@ -57,6 +57,15 @@ bool MakesExecutable() {
   return page != MAP_FAILED && mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
 }
 
+// A deadline page is mapped read-only; nothing is mapped otherwise, nor where something is.
+bool MapsFile(const Loot& loot, int protection, int flags) {
+  // SAFETY: for MAP_FIXED a page of its own; never touched.
+  void* const page = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const at = (flags & MAP_FIXED) != 0 ? page : nullptr;
+  // SAFETY: the same.
+  return mmap(at, 4096, protection, flags, loot.file.get(), 0) != MAP_FAILED;
+}
+
 bool ReadsMemoryOf(const Loot& loot) {
   char stolen[8] = {};
   const iovec here = {stolen, sizeof stolen};
@@ -161,6 +170,16 @@ const std::vector<Attempt>& All() {
       {"ChangeRoot", true, [](Loot&) { return chroot("/") == 0; }},
       {"ChangeUser", true, [](Loot&) { return syscall(SYS_setuid, 1) == 0; }},
       {"MapExecutable", false, [](Loot&) { return MapsExecutable(); }},
+      {"MapAFileForWriting", false,
+       [](Loot& l) { return MapsFile(l, PROT_READ | PROT_WRITE, MAP_SHARED); }},
+      {"MapAFileInThePlaceOfMemory", false,
+       [](Loot& l) { return MapsFile(l, PROT_READ, MAP_SHARED | MAP_FIXED); }},
+      {"MapAFileOfItsOwn", false, [](Loot& l) { return MapsFile(l, PROT_READ, MAP_PRIVATE); }},
+      {"MakeATimer", false,
+       [](Loot&) {
+         timer_t timer{};
+         return syscall(SYS_timer_create, CLOCK_BOOTTIME, nullptr, &timer) == 0;
+       }},
       {"MakeExecutable", false, [](Loot&) { return MakesExecutable(); }},
       {"ReadAKeyring", false,
        [](Loot&) {
