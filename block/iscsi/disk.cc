@@ -42,12 +42,12 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
 
   Status Open();
 
-  std::uint64_t size() const override { return facts_->bytes(); }
+  std::uint64_t size() const override { return facts_ ? facts_->bytes() : 0; }
   bool read_only() const override { return options_.read_only; }
-  BlockTopology topology() const override { return TopologyOf(*facts_); }
+  BlockTopology topology() const override { return facts_ ? TopologyOf(*facts_) : BlockTopology{}; }
   std::string_view engine() const override { return "iscsi"; }
   int completion_fd() const override { return epoll_.get(); }
-  bool HasRoom() const override { return !free_.empty(); }
+  bool HasRoom() const override { return facts_ && !free_.empty(); }
   void Queue(const BlockRequest& request) override;
   Status Submit() override;
   std::size_t Reap(std::span<BlockCompletion> out) override;
@@ -72,6 +72,7 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   void OnDialAnswer();
   void Away(const std::string& why);
   void OnProbed();
+  void OnReady();
   void Pump();
   void StartSlot(std::uint32_t index);
   void OnTransfer(std::uint32_t index, DiskTransfer::Verdict verdict);
@@ -205,6 +206,7 @@ void Disk::Away(const std::string& why) {
 }
 
 void Disk::OnLoggedIn() {
+  if (options_.claims_only) return OnReady();
   probe_ = std::make_unique<DiskProbe>();
   session_->Start(probe_->next(), kProbeTag);
 }
@@ -234,6 +236,10 @@ void Disk::OnProbed() {
   } else if (!trouble_.empty()) {
     LOG(kInfo, kLog, "{}: back", options_.address.target);
   }
+  OnReady();
+}
+
+void Disk::OnReady() {
   trouble_.clear();
   ready_ = true;
   pause_ns_ = kShortestPauseNs;

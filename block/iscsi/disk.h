@@ -31,6 +31,8 @@ struct IscsiOptions {
   IscsiNexus nexus;
   bool read_only = false;
   std::uint32_t depth = 128;  // requests in flight, 1 to 1024
+  // For Reserve() alone: whom a reservation shuts out may not even learn the disk's size.
+  bool claims_only = false;
   enum class Conflict : std::uint8_t {
     kFail,  // they end with -EBADE, and so do all that follow
     kHold,  // they never end: whoever fences this machine ends it
@@ -62,7 +64,8 @@ class IscsiDisk : public BlockBackend {
 };
 
 // Logs in and looks at the disk, waiting for that. An error names what the target or the dialer said.
-// After it: any one thread at a time, as for all backends.
+// After it: any one thread at a time, as for all backends. With `claims_only` it is of size 0 and has no
+// room for requests.
 Result<std::unique_ptr<IscsiDisk>> OpenIscsi(IscsiOptions options);
 
 }  // namespace gemel::block

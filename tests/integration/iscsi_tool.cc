@@ -1,6 +1,6 @@
 // A disk on an iSCSI target without a machine: commands on stdin, what happens on stdout, a line each.
 //
-//   iscsi_tool PORT TARGET LUN INITIATOR ISID QUALIFIER fail|hold [USER PASSWORD]
+//   iscsi_tool PORT TARGET LUN INITIATOR ISID QUALIFIER fail|hold|claim [USER PASSWORD]
 //
 //   write|durable TAG OFFSET LENGTH BYTE     read TAG OFFSET LENGTH     flush TAG
 //   discard TAG OFFSET LENGTH                zero|unmap TAG OFFSET LENGTH
@@ -160,6 +160,7 @@ int Main(std::span<char*> words) {
   options.address.lun = static_cast<std::uint16_t>(number(3));
   options.nexus = {words[4], number(5), static_cast<std::uint16_t>(number(6))};
   if (std::string_view(words[7]) == "hold") options.conflict = block::IscsiOptions::Conflict::kHold;
+  options.claims_only = std::string_view(words[7]) == "claim";
   options.on_conflict = [] { Say("conflict"); };
   options.patience = std::chrono::milliseconds(1000);
   if (words.size() > 9) {

@@ -230,6 +230,14 @@ def test_owner_whose_session_was_lost_is_refused_by_a_weaker_target(target, disk
     assert target.content(0, 512) == bytes(512)
 
 
+def test_claim_needs_nothing_else_of_the_disk(target, disk):
+    first, second = disk(target.port, A), disk(target.port, B, 2, "claim")
+    assert second.first.split()[:2] == ["opened", "0"]
+    claim(first, KEY_A)
+    claim(second, KEY_B, [KEY_A])
+    assert first.ask("write 1 0 512 67") == "conflict"
+
+
 def test_key_that_changed_hands_in_between_is_seen(target, disk):
     first, second = disk(target.port, A), disk(target.port, B, 2)
     claim(first, KEY_A)
