@@ -71,7 +71,9 @@ std::string TopText(const Session& session, const Stats& before, const Stats& no
     const auto old = before.find(name);
     if (old != before.end()) lines.push_back(LineOf(session, old->second, stats));
   }
-  std::ranges::stable_sort(lines, [](const Line& a, const Line& b) { return a.cpu > b.cpu; });
+  std::ranges::sort(lines, [](const Line& a, const Line& b) {
+    return a.cpu != b.cpu ? a.cpu > b.cpu : a.cells[0] < b.cells[0];
+  });
   Table table({{"NAME"}, {"CPU%"}, {"MEMORY"}, {"READ"}, {"WRITE"}, {"RX"}, {"TX"}, {"EXITS/S"}});
   for (Line& line : lines) table.Add(std::move(line.cells));
   return table.Text(false, false);

@@ -23,10 +23,13 @@
 #include "grpc/access_service.h"
 #include "grpc/disks_service.h"
 #include "grpc/events_service.h"
+#include "grpc/networks_service.h"
 #include "grpc/nodes_service.h"
 #include "grpc/operations_service.h"
 #include "grpc/virtual_machines_service.h"
+#include "grpc/vm_sampler.h"
 #include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_network_host.h"
 #include "tests/fakes/fake_vm_store.h"
 #include "tests/fakes/fake_vm_supervisor.h"
 
@@ -84,13 +87,18 @@ class Daemon {
     options.paths.disk_path = [](std::string_view) -> ApiResult<std::string> { return "/disk"; };
     options.memory_capacity = 4ull << 30;
     options.quotas = policy_.get();
+    options.networks = &network_host_;
+    options.host_bridges = {"br0"};
     options.pools = around.pools.get();  // and no thread for files: disks stay CREATING
     timers_ = *Timers::Create(loop_.get(), &around.clock);
     manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &around.clock, &store_,
                                            &published_, options);
     manager_->Begin(&supervisor_, [](const Status& status) { CHECK(status.has_value()); });
     for (int i = 0; i < 20; ++i) loop_->RunOnce(0);
+    sampler_ = std::make_unique<VmSampler>(timers_.get(), &around.clock, &published_, 5000);
+    sampler_->Begin(&supervisor_, [](const VmUid&, const VmEvent&) {});
     services_.loop = loop_.get();
+    services_.sampler = sampler_.get();
     services_.timers = timers_.get();
     services_.manager = manager_.get();
     services_.published = &published_;
@@ -158,6 +166,13 @@ class Daemon {
     Add(access_.get(), &AccessService::DeleteBinding);
     Add(access_.get(), &AccessService::GetQuota);
     Add(access_.get(), &AccessService::UpdateQuota);
+    Add(&vms_, &Vms::ListStats);
+    Add(&networks_, &NetworksService::Create);
+    Add(&networks_, &NetworksService::Get);
+    Add(&networks_, &NetworksService::List);
+    Add(&networks_, &NetworksService::Update);
+    Add(&networks_, &NetworksService::Delete);
+    Add(&networks_, &NetworksService::ListLeases);
   }
 
   const std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
@@ -169,12 +184,15 @@ class Daemon {
   testing::FakeVmSupervisor supervisor_{
       loop_.get(),
       [this](const VmUid& uid, const VmEvent& event) { manager_->OnVmEvent(uid, event); }};
+  testing::FakeNetworkHost network_host_{loop_.get()};
   Published published_;
   std::unique_ptr<VmManager> manager_;
+  std::unique_ptr<VmSampler> sampler_;
   ServiceContext services_;
   VirtualMachinesService vms_{&services_};
   OperationsService operations_{&services_};
   EventsService events_{&services_};
+  NetworksService networks_{&services_};
   NodesService nodes_{&services_, {"n", "0", 4ull << 30, 2000}};
   std::unique_ptr<DisksService> disks_;
   std::unique_ptr<AccessService> access_;

@@ -8,6 +8,7 @@
 
 #include "proto/gemel/v1/access.pb.h"
 #include "proto/gemel/v1/disks.pb.h"
+#include "proto/gemel/v1/networks.pb.h"
 #include "proto/gemel/v1/virtual_machines.pb.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -16,7 +17,7 @@ namespace gemel::daemon {
 namespace {
 
 constexpr int kInputs = 3000;
-constexpr int kMethods = 32;
+constexpr int kMethods = 39;
 
 struct Seed {
   unsigned method;  // as in service_fuzz.cc
@@ -43,6 +44,11 @@ std::vector<Seed> GoodRequests() {
   binding.mutable_binding()->set_role(v1::ROLE_VIEWER);
   binding.mutable_binding()->set_member("user:bob");
   binding.mutable_binding()->set_resource("projects/p");
+  v1::CreateNetworkRequest network;
+  network.set_parent("projects/p");
+  network.set_network_id("lan");
+  network.mutable_network()->mutable_managed_bridge()->set_subnet("10.88.0.0/24");
+  network.mutable_network()->mutable_managed_bridge()->set_dhcp(true);
   v1::StartVirtualMachineRequest name;
   name.set_name("projects/p/vms/web");
   const std::string named =
@@ -51,6 +57,7 @@ std::vector<Seed> GoodRequests() {
           {2, list.SerializeAsString()},
           {12, disk.SerializeAsString()},
           {26, binding.SerializeAsString()},
+          {33, network.SerializeAsString()},
           {1, named},
           {4, named},
           {5, named},
