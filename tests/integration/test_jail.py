@@ -18,7 +18,7 @@ PLACE = tempfile.TemporaryDirectory(prefix="gemel-jail-")  # pylint: disable=con
 os.chmod(PLACE.name, 0o755)
 JAIL = pathlib.Path(PLACE.name, "gemel-jail")
 PROBE = pathlib.Path(PLACE.name, "jail_probe")
-DEADLINE = 30
+DEADLINE = int(os.environ.get("GEMEL_DEADLINE") or 30)
 NOBODY = 65534
 ROOT_USER = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT_USER, reason="needs root")
