@@ -185,7 +185,7 @@ def kvmhost(log, options):
 
 
 def os_guests(log, options):
-    return pytest("tests/os", log, timeout=2400, repeat=5 if options.mode == LONG else 1)
+    return pytest("tests/os", log, timeout=3600, repeat=5 if options.mode == LONG else 1)
 
 
 # Their gRPC takes clang a quarter of an hour: under ASan and UBSan they are, under TSan not yet.
