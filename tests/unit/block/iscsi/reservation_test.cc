@@ -26,9 +26,8 @@ constexpr ScsiOutcome kAttention{
 
 // The service action of what the run wants; 0x50 for a reset.
 unsigned Wanted(const ReservationRun& run) {
-  return run.wants() == ReservationRun::Wants::kReset
-             ? 0x50u
-             : run.command().cdb[0] << 8 | run.command().cdb[1];
+  if (run.wants() == ReservationRun::Wants::kReset) return 0x50;
+  return unsigned{run.command().cdb[0]} << 8 | run.command().cdb[1];
 }
 constexpr unsigned kRegister = 0x5f00, kReserve = 0x5f01, kPreempt = 0x5f04, kPreemptAbort = 0x5f05,
                    kReset = 0x50, kKeys = 0x5e00, kReservation = 0x5e01;
