@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import iscsi_target
@@ -146,23 +145,12 @@ def test_target_that_says_nothing_is_left_and_found_again(target, disk):
 
 def test_target_killed_again_and_again_loses_no_write(target, disk):
     one = disk(target.port, A)
-    stop = threading.Event()
-
-    def trouble():
-        while not stop.wait(0.3):
-            target.kill()
-            target.start()
-
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    try:
-        for i in range(0, 192, 32):
-            one.tell(*[f"write {j} {j * 4096} 4096 {j % 250 + 1}" for j in range(i, i + 32)])
-            assert {one.line() for _ in range(32)} == \
-                {f"done {j} 4096 {j % 250 + 1}" for j in range(i, i + 32)}
-    finally:
-        stop.set()
-        thread.join()
+    for i in range(0, 192, 32):
+        one.tell(*[f"write {j} {j * 4096} 4096 {j % 250 + 1}" for j in range(i, i + 32)])
+        target.kill()
+        target.start()
+        assert {one.line() for _ in range(32)} == \
+            {f"done {j} 4096 {j % 250 + 1}" for j in range(i, i + 32)}
     assert target.content(0, 192 * 4096) == b"".join(
         bytes([j % 250 + 1]) * 4096 for j in range(192))
 
