@@ -114,11 +114,22 @@ bool VmAgent::IsOver(const Now& at, NodeId node, SessionId session, Epoch epoch,
   return false;
 }
 
+// Whether the machine was left for another node that can take it. One that has left, or was fenced
+// since, must not keep everybody from it for ever.
+bool VmAgent::IsReserved(const Now& at, Txn* proof) const {
+  if (record_.reserved_for == 0 || record_.reserved_for == node_) return false;
+  for (const PeerSession& peer : at.input.peers) {
+    if (peer.node != record_.reserved_for || peer.record.state == SessionState::kOpen) continue;
+    proof->If(KeyKind::kSession, peer.node, peer.changed);
+    return false;
+  }
+  return true;
+}
+
 bool VmAgent::MayTake(const Now& at, Txn* proof) const {
-  const bool reserved = record_.reserved_for != 0 && record_.reserved_for != node_;
   if (record_.epoch.incarnation == at.memory.incarnation().number &&
       record_.state == VmState::kFree)
-    return !reserved;
+    return !IsReserved(at, proof);
   const NodeId owner = record_.state == VmState::kFree ? node_ : record_.owner;
   return IsOver(at, owner, record_.session, record_.epoch, proof);
 }

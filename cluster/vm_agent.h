@@ -111,6 +111,7 @@ class VmAgent {
   bool NeedsNewEpoch(const Process& process) const;
   // Whether `session` of `node`, of that incarnation, can issue no more; adds what proves it.
   bool IsOver(const Now& at, NodeId node, SessionId session, Epoch epoch, Txn* proof) const;
+  bool IsReserved(const Now& at, Txn* proof) const;
   bool MayTake(const Now& at, Txn* proof) const;
   void TakeOver(const Now& at, AgentStep* step);
   void Fence(const Now& at, AgentStep* step);

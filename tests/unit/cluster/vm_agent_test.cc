@@ -182,7 +182,20 @@ TEST_F(VmAgentTest, GivenAway_StopsThenFrees) {
 
 TEST_F(VmAgentTest, FreeButReservedForAnother_IsLeft) {
   agent.OnView({0, {}, {1, 4}, VmState::kFree, 1, {}}, {25});
+  PeerIs(SessionState::kOpen);
   EXPECT_FALSE(Run().txn);
+}
+
+TEST_F(VmAgentTest, FreeButReservedForOneThatIsGone_IsTakenWithTheProof) {
+  for (const SessionState gone : {SessionState::kFenced, SessionState::kClosed}) {
+    agent.Forget();
+    agent.OnView({0, {}, {1, 4}, VmState::kFree, 1, {}}, {25});
+    PeerIs(gone);
+    const AgentStep step = Run();
+    ASSERT_TRUE(step.txn);
+    EXPECT_EQ(step.txn->compares[0], (Compare{{KeyKind::kSession, 1}, {30}}));
+    EXPECT_EQ(step.txn->vm.owner, kMe);
+  }
 }
 
 TEST_F(VmAgentTest, RecordOfAnEarlierIncarnation_WaitsEvenIfItSaysFree) {
