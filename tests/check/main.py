@@ -125,7 +125,10 @@ def build_release(log, _):
 
 
 def unit(log, options):
-    return builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
+    outcome = builds.unit_tests("release", log, repeat=20 if options.mode == LONG else 1)
+    # Those that need /dev/kvm: guests of a few instructions.
+    outcome.extend(builds.unit_tests("release", log, suite="kvm"))
+    return outcome
 
 
 def cluster(log, options):
