@@ -17,7 +17,8 @@ import shell
 
 TIDY = "clang-tidy-19"
 # The daemon and its tools are young: not read yet (docs/STATUS.md, Next).
-YOUNG = ("grpc", "cli/client", "hostnet", "pki")
+# Of etcd/, what includes gRPC's generated headers, which the asan build does not make.
+YOUNG = ("grpc", "cli/client", "hostnet", "pki", "etcd/grpc_kv.cc", "etcd/grpc_stream.cc")
 MAX_AGE_DAYS = 30
 
 
