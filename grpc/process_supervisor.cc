@@ -318,7 +318,9 @@ void ProcessSupervisor::OnUnreachable(const VmUid& uid, std::string reason) {
 
 void ProcessSupervisor::OnEnd(const VmUid& uid, VmExit exit) {
   Vm& vm = vms_.at(uid);
-  if (exit.cause == VmExitCause::kKilled && cgroups_.OutOfMemoryKills(uid) > 0)
+  // The jail may be the one that the kernel chose; then it left no record of the machine's end.
+  const bool killed = exit.cause == VmExitCause::kKilled || exit.cause == VmExitCause::kLost;
+  if (killed && cgroups_.OutOfMemoryKills(uid) > 0)
     exit.reason += ": the kernel ended it for want of memory (its limit, or the host's)";
   const State before = vm.state;
   vm.exit = std::move(exit);

@@ -408,9 +408,8 @@ def test_limits_are_in_force_and_read_back_from_the_kernel(daemon):
 def test_a_vm_that_reaches_its_memory_limit_is_told_apart(daemon):
     uid = daemon.start("console", "echo")
     (CGROUPS / "gemel" / uid / "memory.max").write_text("1M")
-    line = daemon.hear(f"ended {uid} ")
-    # The kernel may choose the jail instead, which has no time to say why.
-    assert "for want of memory" in line or "gemel-jail was killed by signal 9" in line, line
+    # Of the VM's process, or of the jail: the kernel chooses.
+    assert "for want of memory" in daemon.hear(f"ended {uid} ")
 
 
 def wait_until(condition, what):
