@@ -74,7 +74,7 @@ Result<UniqueFd> WatchSignals(EventLoop* loop) {
   return fd;
 }
 
-Result<etcd::GrpcKvOptions> EtcdOptions(const Config& config) {
+Result<etcd::GrpcKvOptions> EtcdOptions(const cluster::ClusterConfig& config) {
   etcd::GrpcKvOptions options;
   options.endpoints = config.endpoints;
   if (config.ca.empty()) return options;
@@ -101,7 +101,7 @@ ViewMessage Message(const Keeper& keeper) {
   return message;
 }
 
-Status Serve(const Config& config) {
+Status Serve(const cluster::ClusterConfig& config) {
   RETURN_IF_ERROR(MakeFolder(config.run_dir));
   RETURN_IF_ERROR(MakeFolder(config.state_dir));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(config.run_dir + "/keeper.lock"));
@@ -141,9 +141,9 @@ int Main(const std::vector<std::string>& words) {
         asked ? config.error().message : fmt::format("gemel-keeper: {}\n", config.error().message));
     return asked ? 0 : kWrongUse;
   }
-  SetLogLevel(config->log_level);
+  SetLogLevel(config->cluster.log_level);
   for (const std::string& line : AskForRealTime()) LOG_UNLIMITED(kWarning, "keeper", "{}", line);
-  if (const Status served = Serve(*config); !served) {
+  if (const Status served = Serve(config->cluster); !served) {
     LOG_UNLIMITED(kError, "keeper", "{}", served.error().message);
     return kFailed;
   }

@@ -27,6 +27,8 @@ ALLOWED = {
     "cluster": ("base",),
     # The deadline page between gemel-keeper and VM processes: memory, and a clock.
     "cluster/page": ("cluster",),
+    # The file of a cluster's node, which all of its programs read.
+    "cluster/config": ("cluster",),
     # The rules' records in etcd; gRPC ends in grpc_*.
     "etcd": ("cluster", "proto"),
     # What those rules want of disks, done on disks.
@@ -63,7 +65,7 @@ ALLOWED = {
     "grpc/access": ("vmm/config", "pki"),
     "grpc": ("grpc/access", "hostnet", "vmm/config", "keeper", "vmm/control", "launch", "proto"),
     # gemel-keeper; gemeld shares what they say to each other.
-    "keeper": ("etcd", "cluster/page", "vmm/control", "proto"),
+    "keeper": ("etcd", "cluster/config", "cluster/page", "vmm/control", "proto"),
     # Programs beside gemel-vmm, each with the library that it is there to keep away from it.
     "helpers/slirp": ("vmm/config",),
     "helpers/dial": ("block",),
