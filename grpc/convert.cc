@@ -76,22 +76,76 @@ ApiResult<void> ConvertBoot(const v1::BootSpec& boot, const HostPaths& paths,
   return {};
 }
 
-ApiResult<void> ConvertDisks(const v1::VirtualMachineSpec& spec, const HostPaths& paths,
-                             std::string_view prefix, MachineConfig& config) {
+// Whose machine it is, and whether another has that LUN, is for its caller to say (VmManager).
+ApiResult<DiskConfig> ToIscsiDisk(const v1::DiskAttachment& disk, std::string_view uid, int index,
+                                  const IscsiTargets& targets, std::string_view prefix) {
+  const auto field = [&](std::string_view name) {
+    return fmt::format("disks[{}].{}", index, name);
+  };
+  const v1::IscsiLun& lun = disk.iscsi();
+  const auto target = targets.targets.find(lun.target());
+  if (target == targets.targets.end())
+    return Wrong(prefix, field("iscsi.target"), "\"{}\" is none of this node's iSCSI targets",
+                 lun.target());
+  if (disk.io_engine() != v1::IO_ENGINE_UNSPECIFIED)
+    return Wrong(prefix, field("io_engine"), "an iSCSI disk has none to choose");
+  if (disk.limit().ByteSizeLong() != 0)
+    return Wrong(prefix, field("limit"), "limits are for disks of this node, not for iSCSI");
+  auto iscsi = LunOf(target->second, lun.lun());
+  if (!iscsi) return Wrong(prefix, field("iscsi.lun"), "{}", iscsi.error().message);
+  SetMachineNexus(targets, uid, static_cast<std::uint32_t>(index), *iscsi);
+  DiskConfig config;
+  config.path = IscsiUrl(*iscsi);
+  config.readonly = disk.read_only();
+  config.serial = disk.serial();
+  config.iscsi = std::move(*iscsi);
+  return config;
+}
+
+bool SameDisk(const v1::DiskAttachment& a, const v1::DiskAttachment& b) {
+  if (a.has_iscsi() != b.has_iscsi()) return false;
+  if (!a.has_iscsi()) return a.disk() == b.disk();
+  return a.iscsi().target() == b.iscsi().target() && a.iscsi().lun() == b.iscsi().lun();
+}
+
+ApiResult<DiskConfig> ToDiskConfig(const v1::DiskAttachment& disk, std::string_view uid, int index,
+                                   const HostPaths& paths, std::string_view prefix) {
+  const auto field = [&](std::string_view name) {
+    return fmt::format("disks[{}].{}", index, name);
+  };
+  if (disk.has_iscsi()) {
+    if (!disk.disk().empty())
+      return Wrong(prefix, field("iscsi"), "\"{}\" is named, too: either disk or iscsi",
+                   disk.disk());
+    return ToIscsiDisk(disk, uid, index, paths.iscsi, prefix);
+  }
+  auto path = paths.disk_path(disk.disk());
+  if (!path) return Wrong(prefix, field("disk"), "{}", path.error().message());
+  DiskConfig config;
+  config.path = std::move(*path);
+  config.readonly = disk.read_only();
+  config.serial = disk.serial();
+  config.direct = disk.direct();
+  if (disk.io_engine() == v1::IO_ENGINE_IO_URING) config.engine = IoEngine::kIoUring;
+  if (disk.io_engine() == v1::IO_ENGINE_SYNC) config.engine = IoEngine::kSync;
+  return config;
+}
+
+ApiResult<void> ConvertDisks(const v1::VirtualMachineSpec& spec, std::string_view uid,
+                             const HostPaths& paths, std::string_view prefix,
+                             MachineConfig& config) {
   for (int i = 0; i < spec.disks_size(); ++i) {
-    const v1::DiskAttachment& disk = spec.disks(i);
     for (int j = 0; j < i; ++j) {
-      if (spec.disks(j).disk() == disk.disk())
-        return Wrong(prefix, fmt::format("disks[{}].disk", i), "\"{}\" is attached twice",
-                     disk.disk());
+      if (!SameDisk(spec.disks(j), spec.disks(i))) continue;
+      const bool iscsi = spec.disks(i).has_iscsi();
+      const v1::IscsiLun& lun = spec.disks(i).iscsi();
+      return Wrong(prefix, fmt::format("disks[{}].{}", i, iscsi ? "iscsi" : "disk"),
+                   "\"{}\" is attached twice",
+                   iscsi ? fmt::format("{}/{}", lun.target(), lun.lun()) : spec.disks(i).disk());
     }
-    auto path = paths.disk_path(disk.disk());
-    if (!path) return Wrong(prefix, fmt::format("disks[{}].disk", i), "{}", path.error().message());
-    IoEngine engine = IoEngine::kAuto;
-    if (disk.io_engine() == v1::IO_ENGINE_IO_URING) engine = IoEngine::kIoUring;
-    if (disk.io_engine() == v1::IO_ENGINE_SYNC) engine = IoEngine::kSync;
-    config.disks.push_back(
-        {std::move(*path), disk.read_only(), disk.serial(), disk.direct(), engine});
+    auto disk = ToDiskConfig(spec.disks(i), uid, i, paths, prefix);
+    if (!disk) return std::unexpected(std::move(disk).error());
+    config.disks.push_back(std::move(*disk));
   }
   return {};
 }
@@ -199,7 +253,7 @@ ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std
     config.channels.push_back({channel.channel(), kChannelPrefix + channel.channel()});
   if (auto boot = ConvertBoot(spec.boot(), paths, prefix, config.boot); !boot)
     return std::unexpected(std::move(boot).error());
-  if (auto disks = ConvertDisks(spec, paths, prefix, config); !disks)
+  if (auto disks = ConvertDisks(spec, uid, paths, prefix, config); !disks)
     return std::unexpected(std::move(disks).error());
   for (int i = 0; i < spec.nics_size(); ++i) {
     auto net = ToNetConfig(spec.nics(i), uid, i, paths, prefix);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "grpc/api_error.h"
+#include "grpc/iscsi_targets.h"
 #include "grpc/vm_exit.h"
 #include "grpc/vm_limits.h"
 #include "proto/gemel/v1/virtual_machines.pb.h"
@@ -13,13 +14,14 @@
 
 namespace gemel::daemon {
 
-// What of the host's file system the API may name.
+// What of the host the API may name.
 struct HostPaths {
   std::vector<std::string> boot_folders;  // kernels and initrds are below these, or refused
   // The path of a disk; kInvalidArgument (field empty) for a disk that is not there or not usable.
   std::function<ApiResult<std::string>(std::string_view disk)> disk_path;
   // The interface of a machine's card on a network: "<uid of the machine>/<number of the card>".
   std::function<std::string(const std::string& port_uid)> tap_name;
+  IscsiTargets iscsi;
 };
 
 // Sets what was left to its default, so that a later change of a default changes no machine.

@@ -155,6 +155,7 @@ Status Daemon::PrepareAccess() {
 HostPaths Daemon::Paths() {
   HostPaths paths;
   paths.boot_folders = config_.boot_dirs;
+  paths.iscsi = config_.iscsi;
   paths.disk_path = [this](std::string_view name) -> ApiResult<std::string> {
     const auto disk = published_.disks.Get(name);
     if (disk == nullptr || disk->state() != v1::DISK_STATE_READY)

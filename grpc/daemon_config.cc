@@ -70,6 +70,31 @@ Result<std::string> ParseListen(std::string_view key, std::string_view word) {
   return fmt::format("{}:{}", address, port);
 }
 
+// "iscsi_targets.san.portal": what of which target; null: that is no such key.
+IscsiTarget* TargetOf(const std::string& key, std::string_view what, DaemonConfig& config) {
+  constexpr std::string_view kPrefix = "iscsi_targets.";
+  const std::string suffix = fmt::format(".{}", what);
+  if (!key.starts_with(kPrefix) || !key.ends_with(suffix) ||
+      key.size() <= kPrefix.size() + suffix.size())
+    return nullptr;
+  return &config.iscsi
+              .targets[key.substr(kPrefix.size(), key.size() - kPrefix.size() - suffix.size())];
+}
+
+Status SetTargetText(const std::string& key, const std::string& value, DaemonConfig& config) {
+  if (IscsiTarget* target = TargetOf(key, "portal", config))
+    target->portal = value;
+  else if (IscsiTarget* iqn = TargetOf(key, "iqn", config))
+    iqn->iqn = value;
+  else if (IscsiTarget* user = TargetOf(key, "chap_user", config))
+    user->chap_user = value;
+  else if (IscsiTarget* secret = TargetOf(key, "chap_secret_file", config))
+    secret->chap_secret_file = value;
+  else
+    return InvalidArgument("{}: unknown", key);
+  return {};
+}
+
 Status SetText(const std::string& key, const std::string& value, DaemonConfig& config) {
   if (key == "node")
     config.node = value;
@@ -85,6 +110,8 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
     config.tls_listen = value;
   else if (key == "tls.pki_dir")
     config.pki_dir = value;
+  else if (key == "iscsi_initiator")
+    config.iscsi.initiator = value;
   else if (key == "socket.mode") {
     ASSIGN_OR_RETURN(config.socket_mode, ParseMode(value));
   } else if (key == "log_level") {
@@ -98,7 +125,7 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
   } else if (key.starts_with("pools.") && key.ends_with(".path") && key.size() > 11) {
     config.pools[key.substr(6, key.size() - 11)] = value;
   } else {
-    return InvalidArgument("{}: unknown", key);
+    return SetTargetText(key, value, config);
   }
   return {};
 }
@@ -116,6 +143,8 @@ Status SetList(const std::string& key, const toml::array& values, DaemonConfig& 
     config.block_devices = texts;
   else if (key == "host_bridges")
     config.host_bridges = texts;
+  else if (IscsiTarget* target = TargetOf(key, "projects", config))
+    target->projects = std::move(texts);
   else
     return InvalidArgument("{}: unknown, or not a list", key);
   return {};
@@ -160,7 +189,8 @@ Status ParseDaemonConfig(std::string_view text, DaemonConfig& config) {
     return InvalidArgument("line {}: {}", parsed.error().source().begin.line,
                            parsed.error().description());
   }
-  return SetTable("", parsed.table(), config);
+  RETURN_IF_ERROR(SetTable("", parsed.table(), config));
+  return Validate(config.iscsi);
 }
 
 Result<DaemonConfig> ReadDaemonConfig(const std::vector<std::string>& words) {
@@ -189,6 +219,7 @@ void FillDaemonDefaults(DaemonConfig& config) {
     static_cast<void>(gethostname(name, sizeof(name) - 1));
     config.node = name;
   }
+  if (config.iscsi.initiator.empty()) config.iscsi.initiator = DefaultInitiator(config.node);
   if (config.boot_dirs.empty()) config.boot_dirs = {config.state_dir + "/boot"};
   if (config.pools.empty()) config.pools = {{"default", config.state_dir + "/disks/default"}};
   if (config.memory_capacity > 0) return;

@@ -10,6 +10,7 @@
 //   cgroup_parent = "/sys/fs/cgroup/gemel"
 //   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
 //   heartbeat_seconds = "10"
+//   iscsi_initiator = "iqn.2026-11.org.example:a"  # what this node's names for targets begin with
 //   [socket]
 //   mode = "0660"
 //   group = "gemel"
@@ -20,6 +21,12 @@
 //   listen = "127.0.0.1:9177"      # or the port alone, which is this address
 //   [pools.default]
 //   path = "/var/lib/gemel/disks/default"
+//   [iscsi_targets.san]
+//   portal = "10.0.0.9:3260"
+//   iqn = "iqn.2026-11.org.example:storage"
+//   chap_user = "gemel"
+//   chap_secret_file = "/etc/gemel/san.secret"
+//   projects = ["web"]             # whose machines may have its disks; all if not said
 #pragma once
 #include <sys/types.h>
 
@@ -30,6 +37,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "grpc/iscsi_targets.h"
 
 namespace gemel::daemon {
 
@@ -41,6 +49,7 @@ struct DaemonConfig {
   std::vector<std::string> block_devices;    // of the host, that disks may be
   std::vector<std::string> host_bridges;     // of the host, that networks may be
   std::map<std::string, std::string> pools;  // empty: "default" at <state_dir>/disks/default
+  IscsiTargets iscsi;
   LogLevel log_level = LogLevel::kInfo;
   std::uint64_t memory_capacity = 0;
   std::int64_t heartbeat_seconds = 10;  // a machine's process that is silent for so long is told of

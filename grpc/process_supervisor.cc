@@ -43,6 +43,8 @@ void LeaveBehind(launch::RunFiles& files) {
   for (launch::CreatedFile& socket : files.channel_sockets) socket.Keep();
   for (launch::UserNetProcess& net : files.user_nets)
     if (net.process.alive()) net.process.LetGo();
+  for (launch::ChildProcess& dialer : files.iscsi_dialers)
+    if (dialer.alive()) dialer.LetGo();
 }
 
 }  // namespace

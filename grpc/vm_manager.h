@@ -161,7 +161,9 @@ class VmManager {
                              const std::string& target, const std::string& uid) const;
   void Finish(const CallInfo& call, Batch batch, v1::Operation operation, const Reply& reply);
   ApiResult<void> Check(const v1::VirtualMachine& vm, std::string_view prefix) const;
-  static ApiResult<void> CheckDisks(const v1::VirtualMachine& vm, std::string_view spec);
+  ApiResult<void> CheckDisks(const v1::VirtualMachine& vm, std::string_view spec) const;
+  ApiResult<void> CheckLun(const v1::VirtualMachine& vm, const v1::DiskAttachment& disk,
+                           const std::string& field) const;
   ApiResult<void> CheckQuota(const std::string& project, const access::Usage& more) const;
   ApiResult<void> ChangeDesired(Vm& vm, StoredVm& next, v1::DesiredState desired,
                                 const v1::Operation& operation, Batch& batch);

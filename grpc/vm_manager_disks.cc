@@ -56,14 +56,49 @@ ApiResult<v1::Disk*> VmManager::FindDisk(const std::string& name, const std::str
 }
 
 // Another project's disk is none, so that nobody learns its name, let alone reads it.
-ApiResult<void> VmManager::CheckDisks(const v1::VirtualMachine& vm, std::string_view spec) {
+ApiResult<void> VmManager::CheckDisks(const v1::VirtualMachine& vm, std::string_view spec) const {
   const std::string project = ProjectOf(vm.name());
   for (int i = 0; i < vm.spec().disks_size(); ++i) {
-    const std::string& disk = vm.spec().disks(i).disk();
-    if (ProjectOf(disk) != project)
+    const v1::DiskAttachment& disk = vm.spec().disks(i);
+    if (disk.has_iscsi()) {
+      if (auto free = CheckLun(vm, disk, fmt::format("{}.disks[{}].iscsi", spec, i)); !free)
+        return free;
+    } else if (ProjectOf(disk.disk()) != project) {
       return std::unexpected(
           InvalidField(fmt::format("{}.disks[{}].disk", spec, i),
-                       fmt::format("\"{}\" is not a disk of {}", disk, project)));
+                       fmt::format("\"{}\" is not a disk of {}", disk.disk(), project)));
+    }
+  }
+  return {};
+}
+
+// Two names may be of one target. A reader beside a writer sees neither what was nor what is.
+ApiResult<void> VmManager::CheckLun(const v1::VirtualMachine& vm, const v1::DiskAttachment& disk,
+                                    const std::string& field) const {
+  const IscsiTargets& iscsi = options_.paths.iscsi;
+  const auto target = FindTarget(iscsi, disk.iscsi().target(), LastPart(ProjectOf(vm.name())));
+  if (!target) return std::unexpected(InvalidField(field + ".target", target.error().message));
+  const auto taken = [&](const v1::DiskAttachment& other) {
+    if (!other.has_iscsi() || other.iscsi().lun() != disk.iscsi().lun() ||
+        (other.read_only() && disk.read_only()))
+      return false;
+    const auto its = iscsi.targets.find(other.iscsi().target());
+    return its == iscsi.targets.end() ? other.iscsi().target() == disk.iscsi().target()
+                                      : its->second.iqn == (*target)->iqn;
+  };
+  for (const auto& [name, other] : vms_) {
+    const auto& spec = other.stored.vm.spec().disks();
+    const auto& running = other.stored.running_spec.disks();
+    if (name == vm.name() || (std::none_of(spec.begin(), spec.end(), taken) &&
+                              std::none_of(running.begin(), running.end(), taken)))
+      continue;
+    // Of another project nobody learns more than that.
+    const bool ours = ProjectOf(name) == ProjectOf(vm.name());
+    return std::unexpected(
+        WrongState(vm.name(),
+                   fmt::format("{}: LUN {} of {} is a disk of {}", field, disk.iscsi().lun(),
+                               disk.iscsi().target(), ours ? name : "another project's machine"),
+                   reason::kInUse));
   }
   return {};
 }

@@ -82,6 +82,9 @@ ApiResult<VmStart> VmManager::PrepareStart(const Vm& vm) const {
   VmStart start;
   start.uid = vm.stored.vm.uid();
   if (auto room = CheckCapacity(vm); !room) return std::unexpected(std::move(room).error());
+  // The configuration may have changed since the machine was defined.
+  if (auto disks = CheckDisks(vm.stored.vm, "spec"); !disks)
+    return std::unexpected(std::move(disks).error());
   auto config =
       ToMachineConfig(spec, LastPart(vm.stored.vm.name()), start.uid, options_.paths, "spec");
   if (!config) return std::unexpected(std::move(config).error());

@@ -39,7 +39,7 @@ void AddSpecOptions(CLI::App& app, SpecOptions& options) {
   app.add_option("--kernel", options.kernel, "path on the node")->type_name("FILE");
   app.add_option("--initrd", options.initrd, "path on the node")->type_name("FILE");
   app.add_option("--cmdline", options.command_line, "of the kernel")->type_name("TEXT");
-  app.add_option("--disk", options.disks, "NAME[,readonly]; once for each")
+  app.add_option("--disk", options.disks, "NAME or iscsi=TARGET/LUN, [,readonly]; once for each")
       ->type_name("DISK")
       ->allow_extra_args(false);
   app.add_option("--nic", options.nics, "a network's name, or user; once for each")
@@ -121,6 +121,20 @@ Status FillWords(Filling& fill) {
   return {};
 }
 
+constexpr std::string_view kIscsi = "iscsi=";
+
+// "san/0"
+Status ParseLun(const std::string& text, v1::IscsiLun& lun) {
+  const std::size_t slash = text.rfind('/');
+  if (slash == std::string::npos || slash == 0)
+    return InvalidArgument("disk: iscsi={}: not iscsi=TARGET/LUN, such as iscsi=san/0", text);
+  lun.set_target(text.substr(0, slash));
+  ASSIGN_OR_RETURN(const std::uint32_t number,
+                   ParseNumber("disk: LUN", text.substr(slash + 1), 0, 16383));
+  lun.set_lun(number);
+  return {};
+}
+
 Status FillDisks(Filling& fill) {
   if (fill.options.disks.empty()) return {};
   fill.vm.mutable_spec()->clear_disks();
@@ -131,8 +145,13 @@ Status FillDisks(Filling& fill) {
     if (!more.empty() && more != "readonly")
       return InvalidArgument("disk: {}: unknown; there is readonly", more);
     v1::DiskAttachment& disk = *fill.vm.mutable_spec()->add_disks();
-    ASSIGN_OR_RETURN(*disk.mutable_disk(), fill.session.NameOf("disks", word.substr(0, comma)));
     disk.set_read_only(!more.empty());
+    const std::string which = word.substr(0, comma);
+    if (which.starts_with(kIscsi)) {
+      RETURN_IF_ERROR(ParseLun(which.substr(kIscsi.size()), *disk.mutable_iscsi()));
+      continue;
+    }
+    ASSIGN_OR_RETURN(*disk.mutable_disk(), fill.session.NameOf("disks", which));
   }
   return {};
 }

@@ -48,6 +48,9 @@ class VmManagerTest : public ::testing::Test {
       return std::unexpected(InvalidField("", "no disks here"));
     };
     options.paths.tap_name = [](const std::string&) { return "tap"; };
+    options.paths.iscsi.initiator = "iqn.2026-11.test:n";
+    options.paths.iscsi.targets["san"] = {"10.0.0.9", "iqn.2026-11.test:disk", "", "", {"p", "q"}};
+    options.paths.iscsi.targets["other"] = {"10.0.1.9", "iqn.2026-11.test:disk", "", "", {}};
     options.networks = &network_host_;
     options.host_bridges = {"br0"};
     manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, &store_,
