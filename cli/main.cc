@@ -80,9 +80,9 @@ int Become(std::string_view program, std::string_view build_folder, const char* 
 }
 
 int Dispatch(const Words& words) {
-  static constexpr std::array<std::string_view, 14> kNouns = {
-      "run", "host", "pki",       "version", "help",   "vm",      "disk",
-      "net", "node", "operation", "event",   "access", "context", "completion"};
+  static constexpr std::array<std::string_view, 15> kNouns = {
+      "run",  "host",    "pki",       "version", "help",   "vm",      "disk",      "net",
+      "node", "cluster", "operation", "event",   "access", "context", "completion"};
   if (words.empty()) {
     ShowText(kHelp);
     return kWrongInput;

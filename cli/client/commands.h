@@ -21,6 +21,7 @@ Noun VmNoun();
 Noun DiskNoun();
 Noun NetNoun();
 Noun NodeNoun();
+Noun ClusterNoun();
 Noun OperationNoun();
 Noun EventNoun();
 Noun AccessNoun();

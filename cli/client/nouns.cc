@@ -31,7 +31,7 @@ Status RunVerb(const Noun& noun, Words words) {
 }  // namespace
 
 std::vector<Noun> AllNouns() {
-  return {VmNoun(),        DiskNoun(),  NetNoun(),    NodeNoun(),
+  return {VmNoun(),        DiskNoun(),  NetNoun(),    NodeNoun(),   ClusterNoun(),
           OperationNoun(), EventNoun(), AccessNoun(), ContextNoun()};
 }
 

@@ -1,0 +1,117 @@
+// gemel cluster: who is in it, and who has which machine.
+#include "base/clock.h"
+#include "cli/client/api_name.h"
+#include "cli/client/commands.h"
+#include "proto/gemel/v1/clusters.grpc.pb.h"
+#include "vmm/config/parse.h"
+
+namespace gemel::cli {
+namespace {
+
+using Clusters = v1::Clusters;
+
+constexpr char kHelp[] =
+    R"(Examples:
+  gemel cluster status
+  gemel cluster explain db
+
+Nodes that take machines over from each other.
+
+Usage: gemel cluster VERB [NAME] [ARGUMENT]...
+
+Verbs:
+  status   nodes, machines, and what somebody should look at
+  explain  why a machine is where it is
+)";
+
+std::string Seconds(const google::protobuf::Duration& age) {
+  return fmt::format("{:.1f}s",
+                     static_cast<double>(age.seconds()) + static_cast<double>(age.nanos()) / 1e9);
+}
+
+std::string HeadOf(const v1::ClusterStatus& status) {
+  return fmt::format("cluster {}, as {} sees it: {}{}{}\n", status.cluster(),
+                     LastPart(status.node()), status.has_session() ? "a member" : "no session",
+                     status.trouble().empty() ? "" : ": ", status.trouble());
+}
+
+std::string NodesOf(const v1::ClusterStatus& status) {
+  Table table(
+      {{"NODE"}, {"STATE"}, {"LAST BEAT"}, {"SESSION"}, {"MEMORY"}, {"ADDRESS"}, {"VERSION"}});
+  for (const v1::ClusterNode& node : status.nodes()) {
+    table.Add({LastPart(node.name()),
+               node.drained() ? "drained"
+               : node.live()  ? "live"
+                              : "gone",
+               node.has_beat_age() ? Seconds(node.beat_age()) : "", node.session(),
+               RoughSize(node.memory_bytes()), node.address(), node.version()});
+  }
+  return table.Text(false, ColourWanted());
+}
+
+std::string MachinesOf(const Session& session, const v1::ClusterStatus& status) {
+  Table table({{"VM"}, {"OWNER"}, {"EPOCH"}, {"RECORD"}, {"WISH"}, {"WHY"}, {"FENCES"}});
+  for (const v1::ClusterMachine& machine : status.machines()) {
+    std::string fences;
+    for (const std::string& fence : machine.fences())
+      fences += (fences.empty() ? "" : ", ") + fence;
+    table.Add({ShortName(session.project(), machine.name()), LastPart(machine.owner()),
+               machine.epoch(), machine.record(), machine.wish(), machine.why(), fences});
+  }
+  return table.Text(false, ColourWanted());
+}
+
+Status ShowStatus(Words words) {
+  Session session("cluster status");
+  CLI::App app(R"(Examples:
+  gemel cluster status
+  gemel cluster status -o json
+
+The cluster on one screen, as the node that answers sees it.)");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  if (!go_on) return {};
+  v1::GetStatusRequest request;
+  request.set_name("clusters/-");
+  v1::ClusterStatus status;
+  RETURN_IF_ERROR(session.Call<Clusters>(&Clusters::StubInterface::GetStatus, request, &status));
+  if (session.format() != Format::kTable && session.format() != Format::kWide)
+    return session.ShowOne(status, status.cluster(), Table({}));
+  std::string text = HeadOf(status) + "\n" + NodesOf(status);
+  if (status.machines_size() > 0) text += "\n" + MachinesOf(session, status);
+  for (const std::string& alert : status.alerts()) text += fmt::format("\nALERT {}", alert);
+  if (status.alerts_size() > 0) text += "\n";
+  return Print(text);
+}
+
+Status Explain(Words words) {
+  Session session("cluster explain");
+  std::string name;
+  CLI::App app(R"(Examples:
+  gemel cluster explain db
+  gemel cluster explain db -o json
+
+Why a machine is where it is, and what led there.)");
+  app.add_option("NAME", name, "which VM")->required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  if (!go_on) return {};
+  v1::ExplainRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("vms", name));
+  v1::Explanation why;
+  RETURN_IF_ERROR(session.Call<Clusters>(&Clusters::StubInterface::Explain, request, &why));
+  if (session.format() != Format::kTable && session.format() != Format::kWide)
+    return session.ShowOne(why, name, Table({}));
+  const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
+  std::string text = why.text() + "\n";
+  for (const v1::Decision& decision : why.decisions())
+    text += fmt::format("  {} ago  {}\n", Ago(decision.time(), now), decision.text());
+  return Print(text);
+}
+
+}  // namespace
+
+Noun ClusterNoun() {
+  static constexpr VerbEntry kVerbs[] = {{"status", ShowStatus}, {"explain", Explain}};
+  return {"cluster", kHelp, kVerbs};
+}
+
+}  // namespace gemel::cli
