@@ -150,7 +150,10 @@ void ProcessSupervisor::OnStarted(const VmUid& uid, Result<ControlReply> reply) 
 // Its end is what finishes it: only then nothing is left.
 void ProcessSupervisor::AbortStart(const VmUid& uid, Error error) {
   Vm& vm = vms_.at(uid);
-  if (!vm.start_error) vm.start_error = std::move(error);
+  if (!vm.start_error) {
+    vm.start_error = std::move(error);
+    vm.said_why = vm.process && vm.process->reachable();
+  }
   if (vm.process) vm.process->Terminate();
 }
 
@@ -334,7 +337,7 @@ void ProcessSupervisor::OnEnd(const VmUid& uid, VmExit exit) {
     Error error = vm.start_error.value_or(
         Error{Code::kInternal, "it ended before its guest ran: " + vm.exit.reason});
     // What its process could not say, its end does.
-    if (error.code == Code::kUnavailable || error.code == Code::kNotFound)
+    if (!vm.said_why && (error.code == Code::kUnavailable || error.code == Code::kNotFound))
       error = {Code::kInternal, "it ended before its guest ran: " + vm.exit.reason};
     CleanUp(uid);
     return FailStart(uid, std::move(error));

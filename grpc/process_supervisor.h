@@ -71,6 +71,7 @@ class ProcessSupervisor final : public VmSupervisor {
     // kStarting
     DoneCallback start_done;
     std::optional<Error> start_error;
+    bool said_why = false;  // start_error is its process's own word
     // kAdopting
     std::function<void(AdoptedVm)> adopted;
     bool never_ran = false;

@@ -49,7 +49,8 @@ class VmProcess {
 
   const VmFolder& folder() const { return folder_; }
   pid_t jail_pid() const { return jail_.pid; }
-  bool reachable() const { return channel_.has_value(); }
+  // Within a request's `done`: an error is its own answer, not that there will be none.
+  bool reachable() const { return channel_.has_value() && !told_; }
 
   // `done` is called once, unless this is destroyed first: with the reply, kDeadlineExceeded, or
   // kUnavailable if the conversation ends. Never from within this call.
