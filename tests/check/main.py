@@ -142,7 +142,7 @@ def cluster(log, options):
         found = [line for line in text.read_text(encoding="utf-8", errors="replace").splitlines()
                  if " states, " in line]
         print("\n".join(f"   {line}" for line in found), flush=True)
-    outcome.extend(pytest("tests/cluster", log.with_name("cluster_programs.log"), timeout=900,
+    outcome.extend(pytest("tests/cluster", log.with_name("cluster_programs.log"), timeout=1500,
                           repeat=20 if options.mode == LONG else 1))
     return outcome
 

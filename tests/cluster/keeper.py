@@ -89,7 +89,7 @@ class Page:
 
 
 class Keeper:
-    def __init__(self, folder, endpoints, node=1, tls=None):
+    def __init__(self, folder, endpoints, node=1, tls=None, command=(PROGRAM,)):
         self.folder = pathlib.Path(folder)
         self.run_dir = self.folder / "run"
         self.config = self.folder / "cluster.toml"
@@ -99,11 +99,12 @@ class Keeper:
             lines += ["[tls]", f'ca = "{tls}/ca.pem"', f'certificate = "{tls}/cert.pem"',
                       f'key = "{tls}/key.pem"']
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self.command = command
         self.process = None
 
     def start(self):
         self.process = subprocess.Popen(
-            [PROGRAM, "--config", self.config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*self.command, "--config", self.config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=open(self.folder / "keeper.log", "ab"))
         assert self.process.stdout.readline() == b"ready\n", self.log()
         return self

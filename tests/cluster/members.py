@@ -30,13 +30,16 @@ def addresses():
 
 
 class Etcd:
-    """Members 0, 1 and 2. `tls`: a folder of certificates.py's; clients must show theirs."""
+    """Members 0, 1 and 2. `tls`: a folder of certificates.py's; clients must show theirs. `inside(i)`: the
+    words before member i's command, if it has a place of its own. `memory`: where their disks are."""
 
-    def __init__(self, tls=None):
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    def __init__(self, tls=None, places=None, inside=lambda i: [], memory=None):
+        if memory is None and os.access("/dev/shm", os.W_OK):
+            memory = "/dev/shm"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gemel-etcd-", dir=memory))
         self.tls = tls
-        self.addresses = addresses()
+        self.addresses = places or addresses()
+        self.inside = inside
         self.processes = [None] * 3
 
     def endpoints(self):
@@ -45,7 +48,7 @@ class Etcd:
     def start(self, *which):
         for i in which or range(3):
             self.processes[i] = subprocess.Popen(
-                [ETCD, *self.words(i)], stdin=subprocess.DEVNULL,
+                [*self.inside(i), ETCD, *self.words(i)], stdin=subprocess.DEVNULL,
                 stdout=open(self.folder / f"log{i}", "ab"), stderr=subprocess.STDOUT)
         return self
 
@@ -139,6 +142,10 @@ class Etcd:
     def get(self, key):
         found = self.call("kv/range", {"key": text(key)}).get("kvs", [])
         return base64.b64decode(found[0]["value"]) if found else None
+
+    def member(self, i):
+        """Its id."""
+        return self.ask(i, "maintenance/status", {})["header"]["member_id"]
 
     def leader(self):
         """The number of the member that leads."""

@@ -36,13 +36,14 @@ def nearest(etcd, number):
 class Daemon:
     """cluster_node; it can be killed and begun anew, and its VM runs on."""
 
-    def __init__(self, folder, number, node, etcd, shared, words=()):
+    def __init__(self, folder, number, node, etcd, shared, words=(), command=(PROGRAM,), disk=None):
         self.run_dir = pathlib.Path(folder) / f"vms{number}"
         self.run_dir.mkdir()
         self.number, self.node, self.etcd, self.shared = number, node, etcd, shared
+        self.command = command
         self.uid = str(uuid.uuid4())
         self.machine = [BUILD / "tests/guests/guest-journal", f"id={number}",
-                        f"disk={shared}/disk.img", *words]
+                        f"disk={disk or shared / 'disk.img'}", *words]
         self.state = {}
         self.text = b""
         self.wanted = None
@@ -50,7 +51,7 @@ class Daemon:
     def start(self):
         environment = dict(os.environ, GEMEL_JAIL=BUILD / "jail/gemel-jail",
                            GEMEL_VMM=BUILD / "vmm/process/gemel-vmm")
-        command = [PROGRAM, self.run_dir, str(self.number), self.node.run_dir / "keeper.sock",
+        command = [*self.command, self.run_dir, str(self.number), self.node.run_dir / "keeper.sock",
                    self.shared / "reservations", ",".join(nearest(self.etcd, self.number)), self.uid,
                    *self.machine]
         self.text = b""
@@ -77,6 +78,19 @@ class Daemon:
             piece = os.read(self.process.stdout.fileno(), 65536)
             assert piece, f"node {self.number} ended; see {self.run_dir}/log"
             self.text += piece
+        return self.next()
+
+    def look(self):
+        """Reads what it has said, without waiting for more."""
+        while select.select([self.process.stdout], [], [], 0)[0]:
+            piece = os.read(self.process.stdout.fileno(), 65536)
+            if not piece:
+                break
+            self.text += piece
+        while b"\n" in self.text:
+            self.next()
+
+    def next(self):
         line, self.text = self.text.split(b"\n", 1)
         line = line.decode()
         if line.startswith("live="):

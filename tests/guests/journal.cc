@@ -5,7 +5,8 @@
 //
 // It begins behind the highest number that the disk has, with the line "begin <n>", and never ends.
 // With every=<n> only each n-th record is acknowledged: a guest that leaves the processor for nothing
-// else, its disk's answers included.
+// else, its disk's answers included. With pace=<ms> it sleeps for that long after each record, and
+// while it waits for its disk: a guest that costs its host little.
 #include "tests/guests/bench/queue.h"
 #include "tests/guests/runtime/runtime.h"
 
@@ -14,6 +15,8 @@ namespace {
 constexpr std::uint32_t kIn = 0, kOut = 1, kFlush = 4;
 constexpr std::uint64_t kFlushFeature = 1ull << 9;
 constexpr std::uint32_t kSectorBytes = 512, kWords = kSectorBytes / 8;
+constexpr std::uint32_t kReadSectors = 64;  // at once, while it looks for its place
+constexpr std::uint8_t kTimerVector = 0x40;
 
 struct Header {
   std::uint32_t type;
@@ -25,6 +28,8 @@ bench::Queue queue;
 Header header;
 volatile std::uint8_t answer;
 alignas(512) std::uint64_t record[kWords];
+alignas(512) std::uint64_t found[kReadSectors * kWords];
+std::uint64_t pace = 0;
 
 template <class T>
 std::uint64_t AddressOf(const volatile T* pointer) {
@@ -36,8 +41,20 @@ std::uint64_t AddressOf(const volatile T* pointer) {
   guest::Exit(1);
 }
 
-// One request at a time, the whole of it in chain 0.
-void Do(std::uint32_t type, std::uint64_t sector) {
+void Sleep(std::uint64_t ms) {
+  guest::ApicWrite(0x380, static_cast<std::uint32_t>(ms * 1'000'000));
+  guest::WaitForInterrupt();
+}
+
+void PrepareSleep() {
+  guest::EnableApic();
+  guest::SetHandler(kTimerVector, [](std::uint8_t) { guest::EndOfInterrupt(); });
+  guest::ApicWrite(0x3e0, 0xb);           // divide by 1: nanoseconds
+  guest::ApicWrite(0x320, kTimerVector);  // one-shot
+}
+
+// One request at a time, the whole of it in chain 0. `sectors` are read at once.
+void Do(std::uint32_t type, std::uint64_t sector, std::uint32_t sectors = 1) {
   using gemel::virtio::kDescriptorNext;
   using gemel::virtio::kDescriptorWrite;
   const std::uint16_t data_flags =
@@ -48,11 +65,15 @@ void Do(std::uint32_t type, std::uint64_t sector) {
   answer = 0xff;
   chain[0] = {AddressOf(&header), sizeof header, kDescriptorNext,
               static_cast<std::uint16_t>(data ? 1 : 2)};
-  chain[1] = {AddressOf(record), kSectorBytes, data_flags, 2};
+  chain[1] = {type == kIn ? AddressOf(found) : AddressOf(record), sectors * kSectorBytes,
+              data_flags, 2};
   chain[2] = {AddressOf(&answer), 1, kDescriptorWrite, 0};
   queue.Offer(0);
   queue.Publish();
-  while (!queue.has_used()) asm volatile("pause");
+  while (!queue.has_used()) {
+    if (pace != 0) Sleep(1);
+    asm volatile("pause");
+  }
   queue.Take();
   if (answer != 0) Fail("the disk answers with an error");
 }
@@ -69,9 +90,12 @@ std::uint64_t Prepare(const bench::Device& device) {
 
 std::uint64_t FindLast(std::uint64_t sectors) {
   std::uint64_t last = 0;
-  for (std::uint64_t sector = 0; sector < sectors; ++sector) {
-    Do(kIn, sector);
-    if (record[0] > last) last = record[0];
+  for (std::uint64_t sector = 0; sector < sectors; sector += kReadSectors) {
+    const std::uint64_t left = sectors - sector;
+    const auto count = static_cast<std::uint32_t>(left < kReadSectors ? left : kReadSectors);
+    Do(kIn, sector, count);
+    for (std::uint32_t i = 0; i < count; ++i)
+      if (found[i * kWords] > last) last = found[i * kWords];
   }
   return last;
 }
@@ -84,6 +108,8 @@ void GuestMain() {
   if (!device.found()) Fail("no disk");
   const std::uint64_t sectors = Prepare(device), id = guest::Option("id", 0);
   const std::uint64_t every = guest::Option("every", 1);
+  pace = guest::Option("pace", 0);
+  if (pace != 0) PrepareSleep();
   std::uint64_t number = FindLast(sectors) + 1;
   guest::PrintAll("begin ", number, "\n");
   for (;; ++number) {
@@ -94,5 +120,6 @@ void GuestMain() {
     Do(kOut, number % sectors);
     Do(kFlush, 0);
     if (number % every == 0) guest::PrintAll("ack ", number, "\n");
+    if (pace != 0) Sleep(pace);
   }
 }
