@@ -74,6 +74,17 @@ Result<Certificate> ReadCertificate(std::string_view pem) {
   return certificate;
 }
 
+Result<std::string> FingerprintOf(std::string_view pem) {
+  const X509Ptr parsed = ParsePem(pem);
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (!parsed || X509_digest(parsed.get(), EVP_sha256(), digest, &size) != 1)
+    return InvalidArgument("not a PEM certificate");
+  std::string text;
+  for (unsigned i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
+  return text;
+}
+
 bool IsSignedBy(std::string_view pem, std::string_view authority_pem) {
   const X509Ptr certificate = ParsePem(pem);
   const X509Ptr authority = ParsePem(authority_pem);

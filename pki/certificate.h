@@ -21,6 +21,10 @@ struct Certificate {
 // but that it was signed by whom we trust is for TLS to check.
 Result<Certificate> ReadCertificate(std::string_view pem);
 
+// 64 hexadecimal digits: SHA-256 of the first certificate of a PEM text, as it is on the wire.
+// kInvalidArgument if there is none.
+Result<std::string> FingerprintOf(std::string_view pem);
+
 // Whether the PEM certificate was signed by the PEM authority's key. Says nothing about time.
 bool IsSignedBy(std::string_view pem, std::string_view authority_pem);
 

@@ -185,8 +185,10 @@ Result<KeyAndCertificate> MakeCertificate(const CertificateRequest& request,
                                   {request.not_before, request.not_after}));
   X509* const raw = made.get();
   X509* const issuer = authority.get();
-  const std::string usage =
-      request.purpose == Purpose::kServer ? "critical,serverAuth" : "critical,clientAuth";
+  const std::string usage = request.purpose == Purpose::kServer ? "critical,serverAuth"
+                            : request.purpose == Purpose::kClient
+                                ? "critical,clientAuth"
+                                : "critical,serverAuth,clientAuth";
   RETURN_IF_ERROR(AddExtension(raw, issuer, NID_basic_constraints, "critical,CA:FALSE"));
   RETURN_IF_ERROR(AddExtension(raw, issuer, NID_key_usage, "critical,digitalSignature"));
   RETURN_IF_ERROR(AddExtension(raw, issuer, NID_ext_key_usage, usage));

@@ -22,7 +22,8 @@ struct KeyAndCertificate {
 Result<KeyAndCertificate> MakeAuthority(const std::string& name, std::int64_t not_before,
                                         std::int64_t not_after);
 
-enum class Purpose : std::uint8_t { kServer, kClient };
+// A peer is both server and client, under the addresses of a server.
+enum class Purpose : std::uint8_t { kServer, kClient, kPeer };
 
 struct CertificateRequest {
   Purpose purpose = Purpose::kClient;

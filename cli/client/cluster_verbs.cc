@@ -22,6 +22,14 @@ Usage: gemel cluster VERB [NAME] [ARGUMENT]...
 Verbs:
   status   nodes, machines, and what somebody should look at
   explain  why a machine is where it is
+Of the machine they are typed on, as root:
+  init     makes it the first of a cluster
+  invite   prints a token with which another may join, once
+  join     makes it a node of the cluster that the token is of
+  witness  makes it the third vote, which runs no machines
+  members  who has a vote, as etcd here sees it
+  leave    takes it out again
+  replace  removes a member that is lost, and invites another
 )";
 
 std::string Seconds(const google::protobuf::Duration& age) {
@@ -110,7 +118,10 @@ Why a machine is where it is, and what led there.)");
 }  // namespace
 
 Noun ClusterNoun() {
-  static constexpr VerbEntry kVerbs[] = {{"status", ShowStatus}, {"explain", Explain}};
+  static constexpr VerbEntry kVerbs[] = {
+      {"status", ShowStatus},      {"explain", Explain},    {"init", ClusterInit},
+      {"invite", ClusterInvite},   {"join", ClusterJoin},   {"witness", ClusterWitness},
+      {"members", ClusterMembers}, {"leave", ClusterLeave}, {"replace", ClusterReplace}};
   return {"cluster", kHelp, kVerbs};
 }
 

@@ -31,6 +31,15 @@ Noun ContextNoun();
 Status CompletionCommand(Words words);
 Status CompleteCommand(Words words);
 
+// Verbs of cluster that form one.
+Status ClusterInit(Words words);
+Status ClusterInvite(Words words);
+Status ClusterJoin(Words words);
+Status ClusterWitness(Words words);
+Status ClusterMembers(Words words);
+Status ClusterLeave(Words words);
+Status ClusterReplace(Words words);
+
 // Verbs of vm that have a file of their own.
 Status VmCreate(Words words);
 Status VmUpdate(Words words);

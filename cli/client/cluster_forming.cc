@@ -1,0 +1,225 @@
+// gemel cluster init, invite, join, witness, members, leave, replace: what forms a cluster. They work on
+// the machine they are typed on, as root, without gemeld.
+#include <unistd.h>
+
+#include "cli/arguments.h"
+#include "cli/client/commands.h"
+#include "member/forming.h"
+#include "member/join_client.h"
+#include "member/services.h"
+#include "vmm/config/parse.h"
+
+namespace gemel::cli {
+namespace {
+
+// The options that say where things are; their defaults are right but for tests and odd machines.
+struct Place {
+  std::string config{cluster::kClusterConfigPath};
+
+  void AddTo(CLI::App& app) {
+    app.add_option("--config", config, "the cluster's file; else /etc/gemel/cluster.toml");
+  }
+};
+
+std::string OwnName() {
+  char name[64] = "";
+  static_cast<void>(gethostname(name, sizeof name - 1));
+  const std::string text(name);
+  return text.substr(0, text.find('.'));
+}
+
+void AddMemberOptions(CLI::App& app, cluster::ClusterConfig& wanted) {
+  app.add_option("--address", wanted.member.address, "this machine's, where the others reach it")
+      ->required();
+  app.add_option("--name", wanted.name, "this member's; else the host's name");
+  app.add_option("--client-port", wanted.member.client_port, "etcd's, for clients; 2379");
+  app.add_option("--peer-port", wanted.member.peer_port, "etcd's, for members; 2380");
+  app.add_option("--join-port", wanted.member.join_port, "for those who join; 2381");
+  app.add_option("--etcd", wanted.member.etcd, "the program; /usr/bin/etcd");
+  app.add_option("--state-dir", wanted.state_dir, "/var/lib/gemel/cluster");
+  app.add_option("--run-dir", wanted.run_dir, "/run/gemel");
+}
+
+// False: help was shown.
+Result<bool> Parse(CLI::App& app, const std::string& verb, Words words) {
+  PrepareApp(app, "gemel cluster " + verb);
+  ASSIGN_OR_RETURN(const std::optional<std::string> help, ParseArguments(app, words));
+  if (!help) return true;
+  RETURN_IF_ERROR(Print(*help));
+  return false;
+}
+
+void Progress(const std::string& text) { static_cast<void>(Print(text + "\n")); }
+
+// Without systemd somebody else starts what must run.
+Status PrintDone(const std::string& text, cluster::Role role, const std::string& config) {
+  RETURN_IF_ERROR(Print(text + "\n"));
+  if (!member::Systemctl().empty()) return {};
+  const bool node = role == cluster::Role::kNode;
+  return Print(fmt::format("this machine has no systemd: start {} --config {}{}\n",
+                           node ? "gemel-member" : "gemel-witness", config,
+                           node ? ", then gemel-keeper with the same" : ""));
+}
+
+Status Enter(const char* help, const std::string& verb, cluster::Role role, Words words) {
+  member::FormingOptions options;
+  Place place;
+  std::string token;
+  options.wanted.name = OwnName();
+  options.wanted.role = role;
+  options.progress = Progress;
+  CLI::App app(help);
+  app.add_option("TOKEN", token, "of gemel cluster invite")->required();
+  AddMemberOptions(app, options.wanted);
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, verb, words));
+  if (!go_on) return {};
+  options.config_path = place.config;
+  RETURN_IF_ERROR(member::JoinCluster(token, options));
+  return PrintDone(fmt::format("{} is in the cluster", options.wanted.name), role, place.config);
+}
+
+Status Invited(const std::string& run_dir, cluster::Role role, const std::string& ttl) {
+  ASSIGN_OR_RETURN(const std::int64_t ttl_ms, ParseDuration("ttl", ttl));
+  ASSIGN_OR_RETURN(const auto invited, member::AskInvite(run_dir, role, ttl_ms / 1000));
+  return Print(invited.token() + "\n");
+}
+
+std::string RoleWord(const internal::member::MemberHealth& member) {
+  return member.role() == internal::member::ROLE_WITNESS ? "witness"
+         : member.role() == internal::member::ROLE_NODE  ? "node"
+                                                         : "";
+}
+
+}  // namespace
+
+Status ClusterInit(Words words) {
+  member::FormingOptions options;
+  Place place;
+  options.wanted.name = OwnName();
+  options.progress = Progress;
+  CLI::App app(R"(Examples:
+  gemel cluster init rack7 --address 10.0.0.1
+  gemel cluster init rack7 --address 10.0.0.1 --name a
+
+Makes this machine the first of a cluster. Then: gemel cluster invite.)");
+  app.add_option("NAME", options.wanted.cluster, "the cluster's")->required();
+  AddMemberOptions(app, options.wanted);
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "init", words));
+  if (!go_on) return {};
+  options.config_path = place.config;
+  RETURN_IF_ERROR(member::InitCluster(options));
+  return PrintDone(
+      fmt::format("cluster {} begins with {}\nNext: gemel cluster invite, and gemel cluster "
+                  "invite --witness",
+                  options.wanted.cluster, options.wanted.name),
+      cluster::Role::kNode, place.config);
+}
+
+Status ClusterInvite(Words words) {
+  Place place;
+  bool witness = false;
+  std::string ttl = "1h";
+  CLI::App app(R"(Examples:
+  gemel cluster invite
+  gemel cluster invite --witness --ttl 10m
+
+Prints a token with which one machine may join, once. Whoever has it is let in: keep it secret.)");
+  app.add_flag("--witness", witness, "as the witness, which runs no machines");
+  app.add_option("--ttl", ttl, "how long it can be used; 1h");
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "invite", words));
+  if (!go_on) return {};
+  ASSIGN_OR_RETURN(const auto config, cluster::ReadClusterConfig(place.config));
+  return Invited(config.run_dir, witness ? cluster::Role::kWitness : cluster::Role::kNode, ttl);
+}
+
+Status ClusterJoin(Words words) {
+  return Enter(R"(Examples:
+  gemel cluster join gmj_AQBx... --address 10.0.0.2
+  gemel cluster join gmj_AQBx... --address 10.0.0.2 --name b
+
+Makes this machine a node of the cluster that the token is of.)",
+               "join", cluster::Role::kNode, words);
+}
+
+Status ClusterWitness(Words words) {
+  return Enter(R"(Examples:
+  gemel cluster witness gmj_AQFx... --address 10.0.0.3
+  gemel cluster witness gmj_AQFx... --address 10.0.0.3 --name w
+
+Makes this machine the witness: the third vote. It runs no machines and must be neither node, nor a
+virtual machine of theirs.)",
+               "witness", cluster::Role::kWitness, words);
+}
+
+Status ClusterMembers(Words words) {
+  Place place;
+  CLI::App app(R"(Examples:
+  gemel cluster members
+  gemel cluster members --config /etc/gemel/cluster.toml
+
+Who has a vote, as etcd on this machine sees it. gemel cluster status says what runs where.)");
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "members", words));
+  if (!go_on) return {};
+  ASSIGN_OR_RETURN(const auto config, cluster::ReadClusterConfig(place.config));
+  ASSIGN_OR_RETURN(const auto status, member::AskStatus(config.run_dir));
+  Table table({{"MEMBER"}, {"ROLE"}, {"STATE"}, {"ADDRESS"}, {"ETCD"}, {"DATA"}, {"TROUBLE"}});
+  for (const auto& member : status.members()) {
+    table.Add({member.name(), RoleWord(member),
+               !member.trouble().empty() ? "away"
+               : !member.voting()        ? "joining"
+               : member.leads()          ? "leads"
+                                         : "votes",
+               member.address(), member.version(),
+               RoughSize(static_cast<std::uint64_t>(member.stored_bytes())), member.trouble()});
+  }
+  std::string text = table.Text(false, ColourWanted());
+  if (!status.trouble().empty()) text += fmt::format("\n{}\n", status.trouble());
+  for (const std::string& alarm : status.alarms()) text += fmt::format("\nALERT {}\n", alarm);
+  return Print(text);
+}
+
+Status ClusterLeave(Words words) {
+  Place place;
+  bool destroy = false;
+  CLI::App app(R"(Examples:
+  gemel cluster leave
+  gemel cluster leave --destroy
+
+Takes this machine out of its cluster. Drain it first (gemel node drain).)");
+  app.add_flag("--destroy", destroy, "it is the last one: the cluster ends, nobody is asked");
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "leave", words));
+  if (!go_on) return {};
+  return member::LeaveCluster(place.config, destroy);
+}
+
+Status ClusterReplace(Words words) {
+  Place place;
+  std::string name;
+  std::string ttl = "1h";
+  bool force = false;
+  bool witness = false;
+  CLI::App app(R"(Examples:
+  gemel cluster replace b
+  gemel cluster replace w --witness
+
+Removes a member that is lost for good, and prints a token for the machine that comes instead.)");
+  app.add_option("NAME", name, "the lost one")->required();
+  app.add_flag("--witness", witness, "what comes is the witness");
+  app.add_flag("--force", force, "even if it answers");
+  app.add_option("--ttl", ttl, "how long the token can be used; 1h");
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "replace", words));
+  if (!go_on) return {};
+  ASSIGN_OR_RETURN(const auto config, cluster::ReadClusterConfig(place.config));
+  if (name == config.name)
+    return InvalidArgument("{}: that is this machine: gemel cluster leave", name);
+  RETURN_IF_ERROR(member::AskRemove(config.run_dir, name, force));
+  return Invited(config.run_dir, witness ? cluster::Role::kWitness : cluster::Role::kNode, ttl);
+}
+
+}  // namespace gemel::cli

@@ -1,0 +1,220 @@
+#include "member/care.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/file_util.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "etcd/codec.h"
+#include "member/credentials.h"
+#include "member/etcd_words.h"
+#include "member/record.h"
+
+namespace gemel::member {
+namespace {
+
+constexpr std::chrono::milliseconds kPause{2000};
+// A leader that was just moved away may come back; no ping-pong.
+constexpr std::int64_t kMovePauseMs = 10'000;
+constexpr std::int64_t kRenewPauseMs = 3'600'000;
+constexpr std::string_view kScheme = "https://";
+
+std::string EndpointOf(const etcd::MemberInfo& member) {
+  if (member.client_urls.empty()) return "";
+  const std::string& url = member.client_urls[0];
+  return url.starts_with(kScheme) ? url.substr(kScheme.size()) : url;
+}
+
+std::string OwnEndpoint(const cluster::ClusterConfig& config) {
+  return HostPort(config.member.address, config.member.client_port);
+}
+
+std::string AlarmText(const etcd::AlarmInfo& alarm, const std::vector<MemberView>& members) {
+  std::string name = fmt::format("{:x}", alarm.member);
+  for (const MemberView& one : members)
+    if (one.info.id == alarm.member) name = one.info.name;
+  return alarm.no_space ? fmt::format("NOSPACE: etcd of {} is full and takes no writes", name)
+                        : fmt::format("CORRUPT: etcd of {} has other data than the others", name);
+}
+
+}  // namespace
+
+Care::~Care() {
+  {
+    const MutexLock lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status Care::Begin() {
+  ASSIGN_OR_RETURN(thread_, StartThread("care", [this] { Serve(); }));
+  return {};
+}
+
+Health Care::health() {
+  const MutexLock lock(mutex_);
+  return health_;
+}
+
+void Care::Serve() noexcept {
+  for (;;) {
+    if (auto admin = ConnectToEtcd(config_->Get())) {
+      Look(**admin);
+    } else {
+      const MutexLock lock(mutex_);
+      health_.trouble = admin.error().message;
+    }
+    const MutexLock lock(mutex_);
+    if (!stop_) wake_.wait_for(mutex_, kPause);
+    if (stop_) return;
+  }
+}
+
+void Care::Look(etcd::Admin& admin) {
+  const cluster::ClusterConfig config = config_->Get();
+  Health health;
+  const Result<etcd::MemberStatus> own = admin.StatusOf(OwnEndpoint(config));
+  if (!own) health.trouble = own.error().message;
+  if (own) health.led = own->leader != 0;
+  if (own && !health.led) health.trouble = "etcd knows no leader: a majority of members is missing";
+  if (own && own->learner) health.trouble = "no vote yet: it follows what was before it came";
+  for (const std::string& error : own ? own->errors : std::vector<std::string>())
+    health.trouble = fmt::format("etcd: {}", error);
+  const auto members = health.led ? admin.Members() : Result<std::vector<etcd::MemberInfo>>();
+  for (const etcd::MemberInfo& member : members ? *members : std::vector<etcd::MemberInfo>()) {
+    MemberView view{member, {}, ""};
+    auto status = member.name.empty() ? MakeError(Code::kUnavailable, "has not started yet")
+                                      : admin.StatusOf(EndpointOf(member));
+    if (status)
+      view.status = *std::move(status);
+    else
+      view.trouble = status.error().message;
+    if (own && member.id == own->id) health.voting = !member.learner;
+    health.members.push_back(std::move(view));
+  }
+  if (health.led && !health.members.empty()) {
+    if (const Status done = Found(admin, config, *own); !done)
+      health.trouble = done.error().message;
+    Follow(health.members);
+    Promote(admin, health.members);
+    MoveLeader(admin, config, health.members);
+    if (const auto alarms = admin.Alarms())
+      for (const etcd::AlarmInfo& alarm : *alarms)
+        health.alarms.push_back(AlarmText(alarm, health.members));
+  }
+  for (const std::string& alarm : health.alarms) LOG(kError, "member", "{}", alarm);
+  Renew(config);
+  const MutexLock lock(mutex_);
+  if (health.trouble != health_.trouble && !health.trouble.empty())
+    LOG(kWarning, "member", "{}", health.trouble);
+  health_ = std::move(health);
+}
+
+// A cluster's first member writes what all others rely on, once: an incarnation that is there is never
+// touched. From then on etcd's data is what it begins with.
+Status Care::Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
+                   const etcd::MemberStatus& own) const {
+  if (config.member.initial_state.empty() || own.learner) return {};
+  if (config.member.initial_state == "new") {
+    const std::string key = etcd::EncodeKey({cluster::KeyKind::kIncarnation, 0});
+    etcd::KvTxn txn;
+    txn.compares = {{key, 0}};
+    txn.puts = {{key, etcd::EncodeIncarnation(1)}};
+    ASSIGN_OR_RETURN(const etcd::KvTxnAnswer founded, admin.Commit(txn));
+    Record record;
+    record.name = config.name;
+    record.node = config.node;
+    record.address = config.member.address;
+    record.machine = machine_;
+    record.version = GEMEL_VERSION;
+    record.member_id = own.id;
+    txn.compares = {{RecordKey(config.name), 0}};
+    txn.puts = {{RecordKey(config.name), EncodeRecord(record)}};
+    RETURN_IF_ERROR(admin.Commit(txn));
+    if (founded.succeeded) LOG_UNLIMITED(kInfo, "member", "cluster {} begins", config.cluster);
+  }
+  cluster::ClusterConfig now = config_->Get();
+  now.member.initial_state.clear();
+  RETURN_IF_ERROR(config_->Set(now));
+  on_config_(now);
+  return {};
+}
+
+// All that have started, this one first.
+void Care::Follow(const std::vector<MemberView>& members) {
+  cluster::ClusterConfig config = config_->Get();
+  std::vector<std::string> endpoints = {OwnEndpoint(config)};
+  for (const MemberView& member : members) {
+    const std::string endpoint = EndpointOf(member.info);
+    if (!endpoint.empty() && !member.info.learner && endpoint != endpoints[0])
+      endpoints.push_back(endpoint);
+  }
+  std::ranges::sort(endpoints.begin() + 1, endpoints.end());
+  if (endpoints == config.endpoints) return;
+  config.endpoints = endpoints;
+  const Status set = config_->Set(config);
+  if (!set) LOG(kError, "member", "{}", set.error().message);
+  if (set) LOG_UNLIMITED(kInfo, "member", "etcd's members are now {}", fmt::join(endpoints, ", "));
+}
+
+// It refuses as long as the learner is behind; whoever asks first does it.
+void Care::Promote(etcd::Admin& admin, const std::vector<MemberView>& members) const {
+  for (const MemberView& member : members) {
+    if (!member.info.learner || member.info.name.empty()) continue;
+    if (admin.Promote(member.info.id))
+      LOG_UNLIMITED(kInfo, "member", "{} has a vote now", member.info.name);
+  }
+}
+
+// A witness is far and small: a leader there makes each write slower. It gives leadership to a member
+// that answers and is not behind.
+void Care::MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
+                      const std::vector<MemberView>& members) {
+  if (config.role != cluster::Role::kWitness) return;
+  const std::string own = OwnEndpoint(config);
+  const auto self = std::ranges::find_if(
+      members, [&](const MemberView& one) { return EndpointOf(one.info) == own; });
+  if (self == members.end() || self->status.leader != self->info.id) return;
+  if (moved_ms_ != 0 && MonotonicMs() - moved_ms_ < kMovePauseMs) return;
+  constexpr std::uint64_t kBehind = 100;
+  for (const MemberView& member : members) {
+    const bool fit = member.trouble.empty() && !member.info.learner && &member != &*self &&
+                     member.status.applied + kBehind >= self->status.applied;
+    if (!fit) continue;
+    moved_ms_ = MonotonicMs();
+    const Status moved = admin.MoveLeader(own, member.info.id);
+    LOG_UNLIMITED(kInfo, "member", "{} leads instead of this witness{}", member.info.name,
+                  moved ? "" : ": no: " + moved.error().message);
+    return;
+  }
+}
+
+// A node signs its own. etcd and the join port read the files anew, as do the keeper and gemeld.
+void Care::Renew(const cluster::ClusterConfig& config) {
+  if (config.member.authority_key.empty()) return;
+  if (renewed_ms_ != 0 && MonotonicMs() - renewed_ms_ < kRenewPauseMs) return;
+  renewed_ms_ = MonotonicMs();
+  const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
+  const auto renew = [&]() -> Status {
+    ASSIGN_OR_RETURN(const std::string pem, ReadTextFile(config.member.certificate));
+    ASSIGN_OR_RETURN(const std::int64_t days, DaysLeft(pem, now));
+    if (days >= kRenewDays) return {};
+    ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
+    ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
+    ASSIGN_OR_RETURN(const Credentials made,
+                     IssueCredentials(config.name, config.member.address, authority, key, now));
+    RETURN_IF_ERROR(ReplaceFile(config.member.certificate, made.member_pem));
+    RETURN_IF_ERROR(ReplaceFile(config.certificate, made.node_pem));
+    LOG_UNLIMITED(kInfo, "member", "certificates renewed: {} days were left", days);
+    return {};
+  };
+  if (const Status done = renew(); !done)
+    LOG(kError, "member", "certificates: {}", done.error().message);
+}
+
+}  // namespace gemel::member

@@ -1,0 +1,17 @@
+// How etcd is run: the words after its name. Pure.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cluster/config/cluster_config.h"
+
+namespace gemel::member {
+
+// "[::1]:2379" of an IPv6 address.
+std::string HostPort(const std::string& address, std::uint16_t port);
+std::string ClientUrl(const cluster::ClusterConfig& config);
+std::string PeerUrl(const cluster::ClusterConfig& config);
+std::string EtcdFolder(const cluster::ClusterConfig& config);
+std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config);
+
+}  // namespace gemel::member

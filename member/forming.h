@@ -1,0 +1,29 @@
+// What `gemel cluster` does to the machine it runs on: makes it the first of a cluster, has it join one,
+// takes it out again. Each whole or not at all: after an error the machine is as it was.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+#include "cluster/config/cluster_config.h"
+
+namespace gemel::member {
+
+struct FormingOptions {
+  std::string config_path{cluster::kClusterConfigPath};
+  // The member's, as they will be in the file: name, address, ports, folders, etcd's path.
+  cluster::ClusterConfig wanted;
+  // Says what is being done, for people.
+  std::function<void(const std::string&)> progress;
+};
+
+// This machine alone is a cluster then. kAlreadyExists: it is in one.
+Status InitCluster(const FormingOptions& options);
+// With a token of `gemel cluster invite`; wanted.role says as what.
+Status JoinCluster(const std::string& token, const FormingOptions& options);
+// Takes this machine out: the others know, its services are stopped, its file is gone, its secrets too;
+// etcd's data is kept beside, renamed. `destroy`: it is the last, and nobody is asked.
+Status LeaveCluster(const std::string& config_path, bool destroy);
+
+}  // namespace gemel::member
