@@ -59,23 +59,34 @@ void FencedMachines::Start(ClusterVm vm, Grant grant) {
     });
     return;
   }
-  start->fence = cluster::FenceGrant{std::move(grant.page), grant.session, grant.epoch};
-  outside_.supervisor->Start(std::move(*start),
-                             [this, alive = std::weak_ptr(alive_), vm](const Status& status) {
-                               if (alive.expired() || status) return;
-                               Failed(vm, status.error());
-                               Gone(vm);
-                             });
+  const Process process{Process::State::kConflicted, grant.session, grant.epoch};
+  start->fence = GrantOf(vm, std::move(grant));
+  outside_.supervisor->Start(
+      std::move(*start), [this, alive = std::weak_ptr(alive_), vm, process](const Status& status) {
+        if (alive.expired() || status) return;
+        Failed(vm, status.error());
+        // Storage refused it: only under another epoch may it be tried again.
+        if (status.error().code == Code::kAborted) return Tell(vm, process);
+        GoneLater(vm);
+      });
 }
 
 void FencedMachines::Resume(ClusterVm vm, Grant grant) {
-  outside_.supervisor->ResumeUnder(uids_.at(vm),
-                                   {std::move(grant.page), grant.session, grant.epoch},
+  outside_.supervisor->ResumeUnder(uids_.at(vm), GrantOf(vm, std::move(grant)),
                                    [this, alive = std::weak_ptr(alive_), vm](const Status& status) {
                                      if (alive.expired() || status) return;
                                      Failed(vm, status.error());
                                      AskWhatItIs(vm);
                                    });
+}
+
+cluster::FenceGrant FencedMachines::GrantOf(ClusterVm vm, Grant grant) const {
+  cluster::FenceGrant full;
+  full.page = std::move(grant.page);
+  full.session = grant.session;
+  full.epoch = grant.epoch;
+  SetIdentity(outside_.identity, vm, full);
+  return full;
 }
 
 void FencedMachines::Stop(ClusterVm vm) {

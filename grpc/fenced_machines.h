@@ -8,6 +8,7 @@
 
 #include "base/event_loop.h"
 #include "base/timer.h"
+#include "grpc/cluster_disks.h"
 #include "grpc/cluster_manager.h"
 #include "grpc/vm_supervisor.h"
 
@@ -22,6 +23,7 @@ class FencedMachines : public ClusterMachines {
     std::function<Result<VmStart>(ClusterVm vm)> prepare;
     std::function<void(ClusterVm vm, const cluster::Process& process)> on_process;
     std::function<void(ClusterVm vm, const Error& error)> on_failure;  // for people; may be empty
+    ClusterIdentity identity = {};                                     // for its disks on targets
   };
   // What is asked of a guest that shall stop; after so long it is switched off.
   static constexpr std::int64_t kStopMs = 30'000;
@@ -48,6 +50,7 @@ class FencedMachines : public ClusterMachines {
   void Gone(ClusterVm vm);
   void GoneLater(ClusterVm vm);
   void AskWhatItIs(ClusterVm vm);
+  cluster::FenceGrant GrantOf(ClusterVm vm, Grant grant) const;
 
   Outside outside_;
   std::map<ClusterVm, VmUid> uids_;

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "base/file_util.h"
+
 namespace gemel::launch {
 
 Result<IscsiDialer> StartIscsiDialer(const std::string& host, std::uint16_t port) {
@@ -18,6 +20,14 @@ Result<IscsiDialer> StartIscsiDialer(const std::string& host, std::uint16_t port
                    ChildProcess::Spawn(path, {"gemel-dial", "3", host, fmt::format("{}", port)},
                                        std::move(fds)));
   return IscsiDialer{std::move(process), std::move(vm_end)};
+}
+
+Status FillSecret(IscsiConfig& iscsi) {
+  if (iscsi.secret_file.empty()) return {};
+  auto text = ReadTextFile(iscsi.secret_file);
+  if (!text) return WithContext(text.error(), "disk: iscsi: password-file");
+  iscsi.password = text->substr(0, text->find('\n'));
+  return {};
 }
 
 }  // namespace gemel::launch

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "launch/child_process.h"
+#include "vmm/config/iscsi_config.h"
 
 namespace gemel::launch {
 
@@ -16,5 +17,8 @@ struct IscsiDialer {
 
 // Connects to nothing yet.
 Result<IscsiDialer> StartIscsiDialer(const std::string& host, std::uint16_t port);
+
+// Reads the password, if it is in a file: its first line.
+Status FillSecret(IscsiConfig& iscsi);
 
 }  // namespace gemel::launch

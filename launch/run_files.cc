@@ -79,13 +79,6 @@ Result<UniqueFd> OpenDisk(const DiskConfig& disk) {
 
 constexpr std::string_view kInitiator = "iqn.2008-11.org.linux-kvm";  // QEMU's
 
-// The first line of it.
-Result<std::string> ReadSecret(const std::string& path) {
-  auto text = ReadTextFile(path);
-  if (!text) return WithContext(text.error(), "disk: iscsi: password-file");
-  return text->substr(0, text->find('\n'));
-}
-
 // Nobody else may be the same nexus: a target ends the session that was there before.
 Status SettleNexus(const std::string& name, IscsiConfig& iscsi) {
   if (iscsi.initiator.empty()) iscsi.initiator = fmt::format("{}:{}", kInitiator, name);
@@ -100,9 +93,7 @@ Status SettleNexus(const std::string& name, IscsiConfig& iscsi) {
 
 Status OpenIscsiDisk(DiskConfig& disk, RunFiles& files) {
   IscsiConfig& iscsi = *disk.iscsi;
-  if (!iscsi.secret_file.empty()) {
-    ASSIGN_OR_RETURN(iscsi.password, ReadSecret(iscsi.secret_file));
-  }
+  RETURN_IF_ERROR(FillSecret(iscsi));
   RETURN_IF_ERROR(SettleNexus(files.request.config.name, iscsi));
   RETURN_IF_ERROR(ValidateIscsi(iscsi));
   ASSIGN_OR_RETURN(IscsiDialer dialer, StartIscsiDialer(iscsi.host, iscsi.port));

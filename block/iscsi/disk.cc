@@ -19,6 +19,7 @@
 #include "block/iscsi/dial.h"
 #include "block/iscsi/disk_probe.h"
 #include "block/iscsi/disk_transfer.h"
+#include "block/iscsi/holder_check.h"
 
 namespace gemel::block {
 namespace {
@@ -34,6 +35,7 @@ constexpr std::uint32_t kMaxDepth = 1024;
 // Tags beyond those of slots.
 constexpr std::uint64_t kProbeTag = std::uint64_t{1} << 32;
 constexpr std::uint64_t kReservationTag = kProbeTag + 1;
+constexpr std::uint64_t kCheckTag = kProbeTag + 2;
 
 class Disk final : public IscsiDisk, public IscsiSession::Client {
  public:
@@ -60,6 +62,7 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   void Reserve(const ReservationCommand& command, ReservationCallback done) override;
   bool connected() const override { return ready_; }
   bool conflicted() const override { return conflicted_; }
+  FenceStrength strength() const override { return StrengthOf(traits_); }
 
   void OnLoggedIn() override;
   void OnLost(const std::string& why) override;
@@ -71,13 +74,18 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   void Dial();
   void OnDialAnswer();
   void Away(const std::string& why);
+  void AdoptClaim();
+  void BeginCheck();
+  void StepCheck();
+  void EndCheck(HolderCheck::Verdict verdict);
+  void BeginProbe();
   void OnProbed();
   void OnReady();
   void Pump();
   void StartSlot(std::uint32_t index);
   void OnTransfer(std::uint32_t index, DiskTransfer::Verdict verdict);
   void Complete(std::uint32_t index);
-  void OnConflict();
+  void OnConflict(std::string_view why);
   void CancelPending();
   void StepReservation();
   void EndReservation();
@@ -104,6 +112,12 @@ class Disk final : public IscsiDisk, public IscsiSession::Client {
   std::uint64_t received_ = 0;
   std::int64_t progress_ns_ = 0;
   bool pinged_ = false;
+
+  ReservationKey key_ = 0;          // 0: the disk is not claimed
+  std::uint64_t claim_number_ = 0;  // of options_.claims
+  bool taken_ = false;              // found to be ours in this epoch
+  bool checking_ = false;
+  std::unique_ptr<HolderCheck> check_;  // stays until the next one: see last_run_
 
   std::unique_ptr<DiskProbe> probe_;
   std::optional<DiskFacts> facts_;
@@ -147,7 +161,9 @@ Status Disk::Open() {
   RETURN_IF_ERROR(MakeDescriptors());
   const std::int64_t deadline = MonotonicMs() + options_.open_timeout.count();
   Dial();
+  if (options_.claims_only && options_.open_timeout.count() == 0) return {};
   while (!ready_) {
+    if (conflicted_) return MakeError(Code::kAborted, "reservation conflict: " + trouble_);
     if (!session_ && !dialing_) return MakeError(Code::kUnavailable, trouble_);
     const std::int64_t left = deadline - MonotonicMs();
     if (left <= 0)
@@ -186,6 +202,7 @@ void Disk::OnDialAnswer() {
   if (session_ || !Allowed(options_.permit)) return;  // no longer wanted
   if (answer.error != 0)
     return Away(std::string(ErrnoError(answer.error, "connect").error().message));
+  AdoptClaim();
   auto session =
       IscsiSession::Begin(options_.nexus, options_.address, std::move(answer.socket), this);
   if (!session) return Away(session.error().message);
@@ -205,8 +222,52 @@ void Disk::Away(const std::string& why) {
   pause_ns_ = std::min(2 * pause_ns_, kLongestPauseNs);
 }
 
+// A later epoch begins anew: whatever was refused before was the earlier one's.
+void Disk::AdoptClaim() {
+  if (options_.claims == nullptr || options_.claims->number() == claim_number_) return;
+  auto [number, claim] = options_.claims->Of(options_.number);
+  claim_number_ = number;
+  key_ = claim.key;
+  if (key_ == 0) return;
+  options_.nexus = std::move(claim.nexus);
+  traits_ = {};
+  taken_ = false;
+}
+
 void Disk::OnLoggedIn() {
   if (options_.claims_only) return OnReady();
+  if (key_ != 0) return BeginCheck();
+  BeginProbe();
+}
+
+void Disk::BeginCheck() {
+  check_ = std::make_unique<HolderCheck>(key_, taken_, &traits_);
+  checking_ = true;
+  StepCheck();
+}
+
+void Disk::StepCheck() {
+  while (check_->run().wants() == ReservationRun::Wants::kNothing) {
+    const HolderCheck::Verdict verdict = check_->OnRunEnd();
+    if (verdict != HolderCheck::Verdict::kAgain) return EndCheck(verdict);
+  }
+  const bool started = check_->run().wants() == ReservationRun::Wants::kReset
+                           ? session_->StartReset(kCheckTag)
+                           : session_->Start(check_->run().command(), kCheckTag);
+  if (!started) session_->Drop("no memory");
+}
+
+void Disk::EndCheck(HolderCheck::Verdict verdict) {
+  checking_ = false;
+  if (verdict == HolderCheck::Verdict::kMine) {
+    taken_ = true;
+    return BeginProbe();
+  }
+  if (verdict == HolderCheck::Verdict::kOthers) OnConflict(check_->why());
+  session_->Drop(check_->why());
+}
+
+void Disk::BeginProbe() {
   probe_ = std::make_unique<DiskProbe>();
   session_->Start(probe_->next(), kProbeTag);
 }
@@ -218,6 +279,7 @@ void Disk::OnLost(const std::string& why) {
   watched_fd_ = -1;
   watched_events_ = 0;
   probe_.reset();
+  checking_ = false;
   Away(why);
 }
 
@@ -340,6 +402,8 @@ void Disk::Pump() {
   const std::int64_t now_ns = MonotonicNs();
   // What libiscsi has not sent yet ends with the session.
   if (session_ && !Allowed(options_.permit)) session_->Drop("this machine's node may not write");
+  if (session_ && options_.claims != nullptr && options_.claims->number() != claim_number_)
+    session_->Drop("another epoch");
   Tick(now_ns);
   if (ready_ && session_->in_flight() == 0) progress_ns_ = now_ns;
   if (run_ && !run_started_ && (ready_ || now_ns >= run_deadline_ns_)) {
@@ -412,6 +476,11 @@ void Disk::OnDone(std::uint64_t tag, const ScsiOutcome& outcome) {
     session_->Start(probe_->next(), kProbeTag);
     return;
   }
+  if (tag == kCheckTag) {
+    if (!checking_ || outcome.lost) return;
+    check_->run().OnOutcome(outcome);
+    return StepCheck();
+  }
   if (tag == kReservationTag) {
     if (!run_) return;
     run_->OnOutcome(outcome);
@@ -436,16 +505,15 @@ void Disk::OnTransfer(std::uint32_t index, DiskTransfer::Verdict verdict) {
       return pending_.push_front(index);
     case DiskTransfer::Verdict::kConflict:
       pending_.push_front(index);
-      return OnConflict();
+      return OnConflict("somebody else has this disk");
     case DiskTransfer::Verdict::kDone:
       return Complete(index);
   }
 }
 
-void Disk::OnConflict() {
+void Disk::OnConflict(std::string_view why) {
   if (!std::exchange(conflicted_, true)) {
-    LOG(kError, kLog, "{}: reservation conflict: somebody else has this disk",
-        options_.address.target);
+    LOG(kError, kLog, "{}: reservation conflict: {}", options_.address.target, why);
     if (options_.on_conflict) options_.on_conflict();
   }
   if (options_.conflict == IscsiOptions::Conflict::kHold) return;

@@ -22,6 +22,7 @@
 #include "block/backend.h"
 #include "block/iscsi/reservation.h"
 #include "block/iscsi/session.h"
+#include "block/iscsi/shared_claim.h"
 
 namespace gemel::block {
 
@@ -40,7 +41,11 @@ struct IscsiOptions {
   Conflict conflict = Conflict::kFail;
   // Once for each nexus, on the thread that calls Submit and Reap.
   std::function<void()> on_conflict = nullptr;
-  std::chrono::milliseconds open_timeout{10'000};
+  std::chrono::milliseconds open_timeout{10'000};  // 0, with claims_only: nothing is waited for
+  // Outlives the disk. With it the nexus is that of the claim, and at each login it is found out whether
+  // the disk is still ours (holder_check.h): if not, it is a conflict.
+  const SharedClaim* claims = nullptr;
+  std::size_t number = 0;  // of the disk, for `claims`
   // Outlives the disk. Without it nothing is sent, and the session ends: requests are held.
   Permit* permit = nullptr;
   // Of silence with requests in flight, after which a sign of life is asked for; after as much again
@@ -61,11 +66,13 @@ class IscsiDisk : public BlockBackend {
   virtual void Reserve(const ReservationCommand& command, ReservationCallback done) = 0;
   virtual bool connected() const = 0;
   virtual bool conflicted() const = 0;
+  // As far as reservation commands have shown.
+  virtual FenceStrength strength() const = 0;
 };
 
-// Logs in and looks at the disk, waiting for that. An error names what the target or the dialer said.
-// After it: any one thread at a time, as for all backends. With `claims_only` it is of size 0 and has no
-// room for requests.
+// Logs in and looks at the disk, waiting for that. An error names what the target or the dialer said;
+// kAborted: the disk is another's (a conflict). After it: any one thread at a time, as for all
+// backends. With `claims_only` it is of size 0 and has no room for requests.
 Result<std::unique_ptr<IscsiDisk>> OpenIscsi(IscsiOptions options);
 
 }  // namespace gemel::block

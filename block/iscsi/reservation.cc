@@ -47,6 +47,12 @@ std::string_view ToString(FenceStrength strength) {
   return "none";
 }
 
+FenceStrength StrengthOf(const ReservationTraits& traits) {
+  if (!traits.reads) return FenceStrength::kNone;
+  const bool full = traits.aborts == std::optional(true) && traits.persist;
+  return full ? FenceStrength::kFull : FenceStrength::kWeaker;
+}
+
 // ---- bytes ----------------------------------------------------------------------------------------
 
 ScsiCommand PersistentReserveOut(ReserveOut action) {
@@ -257,6 +263,7 @@ void ReservationRun::OnReservation(const ScsiOutcome& outcome) {
   if (held->generation != generation_) return Unknown("keys changed while they were read");
   if (held->holder == asked_.mine && asked_.mine != 0 && !held->exclusive)
     return Unknown("our reservation is not of the type Exclusive Access");
+  traits_.reads = true;
   answer_.holder = held->holder;
   answer_.result = Result::kGood;
   wants_ = Wants::kNothing;

@@ -84,10 +84,13 @@ struct ReservationTraits {
   std::optional<bool> aborts;  // PREEMPT AND ABORT
   bool persist = true;         // APTPL is asked for until a target refuses it
   bool reset_owed = true;      // of a weaker target: before the next read is answered
+  bool reads = false;          // keys and reservation were read
 };
 
 enum class FenceStrength : std::uint8_t { kNone, kWeaker, kFull };
 std::string_view ToString(FenceStrength strength);
+// As far as `traits` say: kNone until keys were read.
+FenceStrength StrengthOf(const ReservationTraits& traits);
 
 // ---- one command, step by step ----------------------------------------------------------------------
 

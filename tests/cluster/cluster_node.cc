@@ -6,12 +6,14 @@
 //   want run|leave|away NODE
 //
 // RESERVATIONS is a file that plays the disk's part in a take-over: keys and a holder. It refuses no
-// write: the VM's disk (the word disk=PATH) is an ordinary file.
+// write: the VM's disk (the word disk=PATH) is an ordinary file. With disk=iscsi://… (as gemel run has it) it
+// is not used: the disk is claimed at its target.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -26,17 +28,20 @@
 #include "base/timer.h"
 #include "etcd/grpc_kv.h"
 #include "etcd/kv_store.h"
+#include "grpc/cluster_disks.h"
 #include "grpc/cluster_manager.h"
 #include "grpc/fenced_machines.h"
 #include "grpc/keeper_link.h"
 #include "grpc/process_supervisor.h"
 #include "tests/explorer/storage_model.h"
+#include "vmm/config/parse.h"
 
 namespace gemel::daemon {
 namespace {
 
 constexpr ClusterVm kVm = 1;
 constexpr std::int64_t kLookMs = 50;
+constexpr const char* kInitiator = "iqn.2026-11.test:gemel";
 
 template <class... Args>
 void Say(fmt::format_string<Args...> format, Args&&... args) {
@@ -76,7 +81,7 @@ class NodeUnderTest {
   NodeUnderTest(EventLoop* loop, Words words)
       : loop_(loop),
         words_(std::move(words)),
-        disks_(loop, words_.reservations),
+        disks_(MakeDisks()),
         kv_(etcd::CreateGrpcKv(loop, {words_.endpoints, {}, {}, {}}).value()),
         store_(loop, kv_.get(), &clock_, {}),
         supervisor_(ProcessSupervisor::Create({words_.run_dir, "", launch::FindVmm().value()}, loop,
@@ -84,14 +89,17 @@ class NodeUnderTest {
                                                 machines_.OnVmEvent(uid, event);
                                               })
                         .value()),
-        machines_({loop, supervisor_.get(), [this](ClusterVm) { return Prepare(); },
+        machines_({loop,
+                   supervisor_.get(),
+                   [this](ClusterVm) { return Prepare(); },
                    [this](ClusterVm vm, const cluster::Process& process) {
                      manager_.OnProcess(vm, process);
                      Show();
                    },
-                   [](ClusterVm, const Error& error) { Say("failed {}", error.message); }}),
+                   [](ClusterVm, const Error& error) { Say("failed {}", error.message); },
+                   {words_.node, kInitiator}}),
         keeper_(loop, words_.keeper, [this] { Look(); }),
-        manager_(words_.node, {&store_, &keeper_, &machines_, &disks_, cluster::BootTime}) {
+        manager_(words_.node, {&store_, &keeper_, &machines_, disks_.get(), cluster::BootTime}) {
     machines_.Add(kVm, words_.uid);
     supervisor_->Adopt({words_.uid}, [this](const Result<Adoption>& found) {
       CHECK(found && found->vms.size() == 1);
@@ -112,13 +120,25 @@ class NodeUnderTest {
     std::string& line = start.config.boot.cmdline;
     for (const std::string& word : std::span(words_.machine).subspan(1)) {
       if (word.starts_with("disk=")) {
-        start.config.disks.push_back({});
-        start.config.disks.back().path = word.substr(5);
+        const bool file = !word.starts_with("disk=iscsi:");
+        ASSIGN_OR_RETURN(start.config.disks.emplace_back(),
+                         ParseDisk((file ? "path=" : "") + word.substr(5)));
       } else {
         line += (line.empty() ? "" : " ") + word;
       }
     }
     return start;
+  }
+
+  std::unique_ptr<ClusterDisks> MakeDisks() {
+    const bool target = std::ranges::any_of(
+        words_.machine, [](const std::string& word) { return word.starts_with("disk=iscsi:"); });
+    if (!target) return std::make_unique<FileReservations>(loop_, words_.reservations);
+    return std::make_unique<IscsiClusterDisks>(IscsiClusterDisks::Outside{
+        loop_, kInitiator, [this](ClusterVm) -> Result<std::vector<DiskConfig>> {
+          ASSIGN_OR_RETURN(VmStart start, Prepare());
+          return std::move(start.config.disks);
+        }});
   }
 
   void Look() {
@@ -168,7 +188,7 @@ class NodeUnderTest {
   EventLoop* const loop_;
   const Words words_;
   const SystemClock clock_;
-  FileReservations disks_;
+  const std::unique_ptr<ClusterDisks> disks_;
   std::unique_ptr<etcd::Kv> kv_;
   etcd::KvStore store_;
   std::unique_ptr<ProcessSupervisor> supervisor_;

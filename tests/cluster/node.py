@@ -50,6 +50,7 @@ class Daemon:
 
     def start(self):
         environment = dict(os.environ, GEMEL_JAIL=BUILD / "jail/gemel-jail",
+                           GEMEL_DIAL=BUILD / "helpers/dial/gemel-dial",
                            GEMEL_VMM=BUILD / "vmm/process/gemel-vmm")
         command = [*self.command, self.run_dir, str(self.number), self.node.run_dir / "keeper.sock",
                    self.shared / "reservations", ",".join(nearest(self.etcd, self.number)), self.uid,
@@ -228,22 +229,30 @@ class Pair:
             home.mkdir()
             endpoints = nearest(etcd, number)
             self.keepers.append(keeper.Keeper(home, endpoints, number).start())
-            self.daemons.append(Daemon(home, number, self.keepers[-1], etcd, self.folder).start())
+            self.daemons.append(Daemon(home, number, self.keepers[-1], etcd, self.folder,
+                                       disk=self.disk_of(number)).start())
         self.a, self.b = self.daemons
         self.a.want("run")
         self.a.until(live=1, process="running", record="running", owner=1)
         self.b.until(live=1)
+
+    def disk_of(self, _number):
+        """As node `number` calls it."""
+        return self.disk
 
     def written(self):
         """The highest number on the disk."""
         content = self.disk.read_bytes()
         return max(struct.unpack_from("<Q", content, at * 512)[0] for at in range(SECTORS))
 
-    def until_written_beyond(self, number):
+    def until(self, condition, what):
         end = time.monotonic() + keeper.PATIENCE
-        while self.written() <= number:
-            assert time.monotonic() < end, (self.a.state, self.b.state)
+        while not condition():
+            assert time.monotonic() < end, (what, self.a.state, self.b.state)
             time.sleep(0.01)
+
+    def until_written_beyond(self, number):
+        self.until(lambda: self.written() > number, f"a record beyond {number}")
 
     def close(self):
         for daemon in self.daemons:

@@ -63,7 +63,7 @@ ALLOWED = {
     "pki": ("base",),
     # Who may do what: rules and files; gRPC itself only in server_tls.
     "grpc/access": ("vmm/config", "pki"),
-    "grpc": ("grpc/access", "hostnet", "vmm/config", "keeper", "vmm/control", "launch", "proto"),
+    "grpc": ("grpc/access", "hostnet", "vmm/config", "keeper", "vmm/control", "launch", "storage", "proto"),
     # gemel-keeper; gemeld shares what they say to each other.
     "keeper": ("etcd", "cluster/config", "cluster/page", "vmm/control", "proto"),
     # gemel-member and gemel-witness: forming a cluster, and etcd.

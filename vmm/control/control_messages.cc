@@ -119,6 +119,8 @@ void EncodeFence(cluster::FenceGrant grant, internal::Fence* out, FdCollector& f
   out->set_session_number(grant.session.number);
   out->set_epoch_incarnation(grant.epoch.incarnation);
   out->set_epoch_counter(grant.epoch.counter);
+  out->set_initiator(std::move(grant.initiator));
+  out->set_key(grant.key);
 }
 
 Result<cluster::FenceGrant> DecodeFence(const internal::Fence& in, FdDistributor& fds) {
@@ -127,6 +129,8 @@ Result<cluster::FenceGrant> DecodeFence(const internal::Fence& in, FdDistributor
   RETURN_IF_ERROR(RequirePresence(grant.page, true, "fence"));
   grant.session = {in.session_incarnation(), in.session_number()};
   grant.epoch = {in.epoch_incarnation(), in.epoch_counter()};
+  grant.initiator = in.initiator();
+  grant.key = in.key();
   return grant;
 }
 

@@ -74,7 +74,7 @@ Status PcMachine::CreateDevices(MachineFds& fds) {
     PostIfAlive([this, device, trouble] { observer_->OnDiskTrouble(device, trouble); });
   };
   ASSIGN_OR_RETURN(std::vector<VirtioPart> parts,
-                   CreateVirtioDevices(config_, fds, on_trouble, fence_.get()));
+                   CreateVirtioDevices(config_, fds, on_trouble, {fence_.get(), &claims_}));
   for (VirtioPart& part : parts) {
     if (part.net != nullptr) nets_.emplace_back(part.info.name, part.net);
     if (part.disk != nullptr) disks_.emplace_back(part.info.name, part.disk);

@@ -7,6 +7,7 @@
 namespace gemel {
 Status PcMachine::CreateFence(const MachineFds& fds) {
   if (!fds.fence) return {};
+  claims_.Set(fds.fence->initiator, fds.fence->key);
   ASSIGN_OR_RETURN(fence_, Fence::Create(*fds.fence, &clock_));
   fence_state_.session = fence_->session();
   fence_state_.epoch = fence_->epoch();
@@ -50,6 +51,8 @@ Status PcMachine::ResumeUnder(const cluster::FenceGrant& grant) {
   if (fence_ == nullptr) return FailedPrecondition("resume: this VM has no fence");
   if (state_ == MachineState::kOff) return FailedPrecondition("resume: this VM is off");
   if (!fence_state_.latched) return FailedPrecondition("resume: this VM is not latched");
+  // Before a disk may log in again; until then none of them does anything.
+  claims_.Set(grant.initiator, grant.key);
   RETURN_IF_ERROR(fence_->Renew(grant));
   fence_state_ = {.session = grant.session, .epoch = grant.epoch};
   LOG_UNLIMITED(kInfo, "machine", "goes on: session {}.{}, epoch {}.{}", grant.session.incarnation,

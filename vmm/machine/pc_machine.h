@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "block/iscsi/shared_claim.h"
 #include "virtio/blk/device.h"
 #include "vmm/bus/interrupt.h"
 #include "vmm/bus/io_bus.h"
@@ -112,6 +113,7 @@ class PcMachine : public Machine, private MachineEvents, private kvm::VcpuEvents
   UniqueFd kernel_, initrd_;
   SystemClock clock_;
   std::unique_ptr<Fence> fence_;  // or none; outlives all that asks it
+  block::SharedClaim claims_;     // of disks on targets, for the fence's epoch; the same
   MachineFence fence_state_;
   bool told_ = false;  // the observer, of this latch
   std::unique_ptr<GuestMemory> memory_;

@@ -29,31 +29,36 @@ Result<std::unique_ptr<block::BlockBackend>> OpenFile(const DiskConfig& disk, Un
   return block::OpenRaw(std::move(options));
 }
 
-Result<std::unique_ptr<block::BlockBackend>> OpenTarget(const DiskConfig& disk, UniqueFd dialer,
+// A disk that is only read is claimed by nobody.
+Result<std::unique_ptr<block::BlockBackend>> OpenTarget(std::size_t index, const DiskConfig& disk,
+                                                        UniqueFd dialer,
                                                         std::function<void()> on_conflict,
-                                                        Permit* permit) {
+                                                        ClusterParts cluster) {
   const IscsiConfig& iscsi = *disk.iscsi;
   block::IscsiOptions options;
   options.dialer = std::move(dialer);
   options.address = {iscsi.target, iscsi.lun, iscsi.user, iscsi.password};
   options.nexus = {iscsi.initiator, iscsi.isid, iscsi.qualifier};
   options.read_only = disk.readonly;
-  if (iscsi.hold_conflicts || permit != nullptr)
+  if (iscsi.hold_conflicts || cluster.permit != nullptr)
     options.conflict = block::IscsiOptions::Conflict::kHold;
   options.on_conflict = std::move(on_conflict);
-  options.permit = permit;
+  options.permit = cluster.permit;
+  if (!disk.readonly) options.claims = cluster.claims;
+  options.number = index;
   return block::OpenIscsi(std::move(options));
 }
 
 Result<VirtioPart> CreateDisk(std::size_t index, const DiskConfig& disk, UniqueFd fd,
-                              const DiskTroubleCallback& on_trouble, Permit* permit) {
+                              const DiskTroubleCallback& on_trouble, ClusterParts cluster) {
+  Permit* const permit = cluster.permit;
   VirtioPart part;
   part.info.name = fmt::format("blk{}", index);
   auto conflict = [on_trouble, permit, name = part.info.name] {
     if (permit != nullptr) permit->Refused();
     on_trouble(name, {"reservation conflict: somebody else has this disk", 1});
   };
-  auto backend = disk.iscsi ? OpenTarget(disk, std::move(fd), std::move(conflict), permit)
+  auto backend = disk.iscsi ? OpenTarget(index, disk, std::move(fd), std::move(conflict), cluster)
                             : OpenFile(disk, std::move(fd), permit);
   if (!backend) return WithContext(backend.error(), fmt::format("disk: {}", disk.path));
   part.info.kind = "virtio-blk";
@@ -197,11 +202,12 @@ Result<VirtioPart> CreateVsock(const VsockConfig& vsock, MachineFds& fds, Permit
 
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
                                                     const DiskTroubleCallback& on_trouble,
-                                                    Permit* permit) {
+                                                    ClusterParts cluster) {
+  Permit* const permit = cluster.permit;
   std::vector<VirtioPart> parts;
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     ASSIGN_OR_RETURN(VirtioPart disk,
-                     CreateDisk(i, config.disks[i], std::move(fds.disks[i]), on_trouble, permit));
+                     CreateDisk(i, config.disks[i], std::move(fds.disks[i]), on_trouble, cluster));
     parts.push_back(std::move(disk));
   }
   for (std::size_t i = 0; i < config.nets.size(); ++i) {

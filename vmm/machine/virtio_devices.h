@@ -8,6 +8,7 @@
 
 #include "base/permit.h"
 #include "base/result.h"
+#include "block/iscsi/shared_claim.h"
 #include "virtio/balloon/device.h"
 #include "virtio/blk/device.h"
 #include "virtio/device.h"
@@ -31,12 +32,17 @@ struct VirtioPart {
 using DiskTroubleCallback =
     std::function<void(const std::string& device, const virtio::BlkTrouble& trouble)>;
 
+// What a machine of a cluster has beside its configuration; each outlives its devices, and may be null.
+struct ClusterParts {
+  Permit* permit = nullptr;
+  const block::SharedClaim* claims = nullptr;  // of its disks on targets
+};
+
 // In the order in which guests find them, which is guest ABI. Takes the descriptors
 // it needs out of `fds`. An error names the argument and the value that cannot be had. With a
-// `permit`, which outlives them, those that have effects outside ask it, and vhost, whose kernel side
-// could not, is refused.
+// permit those that have effects outside ask it, and vhost, whose kernel side could not, is refused.
 Result<std::vector<VirtioPart>> CreateVirtioDevices(const MachineConfig& config, MachineFds& fds,
                                                     const DiskTroubleCallback& on_trouble,
-                                                    Permit* permit);
+                                                    ClusterParts cluster);
 
 }  // namespace gemel

@@ -106,6 +106,17 @@ TEST_F(FencedMachinesTest, RefusedByItsDisk_IsConflicted) {
   EXPECT_EQ(told[0].state, State::kConflicted);
 }
 
+// Only under another epoch may it be tried again.
+TEST_F(FencedMachinesTest, StartRefusedByStorage_IsConflicted) {
+  supervisor.FailNext({Code::kAborted, "reservation conflict"});
+  machines.Start(kVm, GrantOf(1));
+  while (told.empty()) loop->RunOnce(-1);
+  EXPECT_TRUE(told[0] == (Process{State::kConflicted, {1, 1}, {1, 1}}));
+  machines.Kill(kVm);
+  while (told.size() < 2) loop->RunOnce(-1);
+  EXPECT_TRUE(told[1] == Process{});
+}
+
 TEST_F(FencedMachinesTest, Killed_CanBeStartedAgain) {
   machines.Start(kVm, GrantOf(1));
   Settle();

@@ -128,13 +128,15 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
 }
 
 TEST(ControlMessages, ResumeUnder_KeepsEveryField) {
-  const ControlRequest request =
-      RoundTrip(ResumeUnderRequest{{AnyFd(), cluster::SessionId{1, 2}, cluster::Epoch{3, 4}}});
+  const ControlRequest request = RoundTrip(
+      ResumeUnderRequest{{AnyFd(), cluster::SessionId{1, 2}, cluster::Epoch{3, 4}, "iqn.x:n1", 5}});
   const auto* resume = std::get_if<ResumeUnderRequest>(&request.body);
   ASSERT_NE(resume, nullptr);
   EXPECT_TRUE(resume->fence.page);
   EXPECT_EQ(resume->fence.session, (cluster::SessionId{1, 2}));
   EXPECT_EQ(resume->fence.epoch, (cluster::Epoch{3, 4}));
+  EXPECT_EQ(resume->fence.initiator, "iqn.x:n1");
+  EXPECT_EQ(resume->fence.key, 5u);
 }
 
 TEST(ControlMessages, FenceWithoutAPage_Rejected) {
