@@ -164,6 +164,7 @@ ApiResult<NetConfig> ToNetConfig(const v1::NetworkInterface& nic, std::string_vi
       return Wrong(prefix, field("network"), "\"{}\": this node has no networks", nic.network());
     net.kind = NetConfig::Kind::kTap;
     net.name = paths.tap_name(fmt::format("{}/{}", uid, index));
+    if (!paths.vhost) net.vhost = VhostMode::kOff;
   } else if (nic.vlan() != 0) {
     return Wrong(prefix, field("vlan"), "{}: user networking has no VLANs", nic.vlan());
   }

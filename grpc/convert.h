@@ -21,6 +21,7 @@ struct HostPaths {
   std::function<ApiResult<std::string>(std::string_view disk)> disk_path;
   // The interface of a machine's card on a network: "<uid of the machine>/<number of the card>".
   std::function<std::string(const std::string& port_uid)> tap_name;
+  bool vhost = true;  // the host's kernel may move the frames of cards on networks
   IscsiTargets iscsi;
 };
 

@@ -167,6 +167,7 @@ HostPaths Daemon::Paths() {
     return *path;
   };
   paths.tap_name = [this](const std::string& port) { return networks_->TapOf(port); };
+  paths.vhost = config_.vhost;
   return paths;
 }
 

@@ -114,6 +114,10 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
     config.iscsi.initiator = value;
   else if (key == "socket.mode") {
     ASSIGN_OR_RETURN(config.socket_mode, ParseMode(value));
+  } else if (key == "vhost") {
+    if (value != "auto" && value != "off")
+      return InvalidArgument("vhost: {}: not auto or off", value);
+    config.vhost = value == "auto";
   } else if (key == "log_level") {
     ASSIGN_OR_RETURN(config.log_level, ParseLevel(value));
   } else if (key == "metrics.listen") {

@@ -10,6 +10,7 @@
 //   cgroup_parent = "/sys/fs/cgroup/gemel"
 //   memory_capacity = "60G"        # what machines may have together; all but 512 MiB if not said
 //   heartbeat_seconds = "10"
+//   vhost = "auto"
 //   iscsi_initiator = "iqn.2026-11.org.example:a"  # what this node's names for targets begin with
 //   [socket]
 //   mode = "0660"
@@ -54,6 +55,7 @@ struct DaemonConfig {
   std::uint64_t memory_capacity = 0;
   std::int64_t heartbeat_seconds = 10;  // a machine's process that is silent for so long is told of
   mode_t socket_mode = 0660;
+  bool vhost = true;          // vhost-net for cards on networks, where the host has it
   std::string cgroup_parent;  // of machines' control groups; empty: "gemel" in the host's hierarchy
   std::string socket_group;   // empty: the daemon's own
   std::string tls_listen;     // empty: no TCP

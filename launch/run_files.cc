@@ -239,6 +239,7 @@ Status OpenNet(std::size_t index, NetFds given, RunFiles& files) {
     fds = std::move(opened.fds);
     if (!opened.new_socket.empty()) files.net_sockets.emplace_back(std::move(opened.new_socket));
   }
+  RETURN_IF_ERROR(OpenVhost(config.nets[index], fds));
   files.request.nets.push_back(std::move(fds));
   return {};
 }

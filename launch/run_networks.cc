@@ -9,6 +9,7 @@
 #include "base/file_util.h"
 #include "launch/hint.h"
 #include "net/host_interface.h"
+#include "net/interface_counters.h"
 
 namespace gemel::launch {
 namespace {
@@ -66,18 +67,10 @@ Result<HostNetwork> Open(NetConfig& net) {
   return MakeError(Code::kInternal, "user: opened elsewhere");
 }
 
-// One /dev/vhost-net a queue pair. Only vhost=on asks for it, until it has proved itself.
-Result<std::vector<UniqueFd>> OpenVhosts(const NetConfig& net) {
-  std::vector<UniqueFd> fds;
-  if (net.vhost != VhostMode::kOn) return fds;
-  for (std::uint32_t i = 0; i < net.queues; ++i) {
-    UniqueFd fd(open("/dev/vhost-net", O_RDWR | O_CLOEXEC));
-    if (!fd)
-      return std::unexpected(
-          WithHint(ErrnoError(errno, "vhost=on: /dev/vhost-net").error(), "modprobe vhost_net"));
-    fds.push_back(std::move(fd));
-  }
-  return fds;
+// What the kernel can serve, and do all that was asked for.
+bool FitsVhost(const NetConfig& net) {
+  const bool tap = net.kind == Kind::kTap || net.kind == Kind::kMacvtap;
+  return tap && net.rx == NetLimit{} && net.tx == NetLimit{};
 }
 
 void Settle(MachineConfig& config, std::size_t index, bool listening) {
@@ -91,11 +84,27 @@ void Settle(MachineConfig& config, std::size_t index, bool listening) {
 Result<HostNetwork> OpenHostNetwork(MachineConfig& config, std::size_t index) {
   auto opened = Open(config.nets[index]);
   if (!opened) return WithContext(opened.error(), "net");
-  auto vhosts = OpenVhosts(config.nets[index]);
-  if (!vhosts) return WithContext(vhosts.error(), "net");
-  opened->fds.vhost = std::move(*vhosts);
   Settle(config, index, !opened->new_socket.empty());
   return opened;
+}
+
+Status OpenVhost(const NetConfig& net, NetFds& fds) {
+  const bool required = net.vhost == VhostMode::kOn;
+  if (net.vhost == VhostMode::kOff || (!required && !FitsVhost(net))) return {};
+  std::vector<UniqueFd> vhosts;
+  for (std::size_t i = 0; i < fds.queues.size(); ++i) {
+    UniqueFd fd(open("/dev/vhost-net", O_RDWR | O_CLOEXEC));
+    if (!fd && !required) return {};
+    if (!fd)
+      return std::unexpected(WithHint(ErrnoError(errno, "net: vhost=on: /dev/vhost-net").error(),
+                                      "modprobe vhost_net"));
+    vhosts.push_back(std::move(fd));
+  }
+  fds.vhost = std::move(vhosts);
+  // Frames move without counters, too.
+  if (auto counters = net::OpenInterfaceCounters(fds.queues[0].get()))
+    fds.counters = std::move(*counters);
+  return {};
 }
 
 void SettleAddress(MachineConfig& config, std::size_t index) { Settle(config, index, false); }

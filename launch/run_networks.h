@@ -20,6 +20,10 @@ struct HostNetwork {
 // numbers are free afterwards.
 Result<HostNetwork> OpenHostNetwork(MachineConfig& config, std::size_t index);
 
+// Has the host's kernel move the frames of an opened network (vhost-net), if vhost=on says so, or by
+// itself where it can do all that was asked for and this process may. REQUIRES: fds.queues.
+Status OpenVhost(const NetConfig& net, NetFds& fds);
+
 // The address alone, of a network of kind kUser.
 void SettleAddress(MachineConfig& config, std::size_t index);
 

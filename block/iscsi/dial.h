@@ -4,8 +4,7 @@
 // choose: a question is 1 byte, an answer 4 (errno, little-endian) with a descriptor beside it if that
 // is 0. Nothing here waits. Any thread.
 #pragma once
-#include <cstdint>
-
+#include "base/fd_message.h"
 #include "base/unique_fd.h"
 
 namespace gemel::block {
@@ -15,8 +14,7 @@ struct Dialed {
   UniqueFd socket;
 };
 
-// What became of a message: kAgain if there is none, or no room for it, now.
-enum class DialState : std::uint8_t { kDone, kAgain, kGone };
+using DialState = FdMessageState;
 
 DialState SendDialQuestion(int socket);
 DialState ReceiveDialQuestion(int socket);

@@ -31,7 +31,7 @@ def forward(terminal):
         done = subprocess.run([TOOL, verb, "127.0.0.1", "2222", FORWARDED], check=False,
                               capture_output=True, text=True)
         say("forward", done.stdout.strip())
-    os.write(terminal, b"done\n")
+    os.write(terminal, ESCAPE + b"i" + b"done\n")
 
 
 def toggle_cables(terminal):

@@ -61,6 +61,7 @@ class Net final : public NetDevice, private NetPairOwner {
   const std::uint64_t features_;
   std::vector<std::uint16_t> queue_sizes_;
   SystemClock system_clock_;
+  std::unique_ptr<net::InterfaceCounters> host_counters_;
 
   // Read by vCPU threads without the lock.
   std::atomic<std::uint16_t> status_{kNetStatusLinkUp};
@@ -121,6 +122,7 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
   net::Offloads offloads = options.backends[0]->offloads();
   for (const auto& backend : options.backends) offloads &= backend->offloads();
   std::unique_ptr<Net> net(new Net(options, count, offloads));
+  net->host_counters_ = std::move(options.host_counters);
   for (std::size_t i = 0; i < count; ++i) {
     NetPair::Options pair;
     pair.name = i == 0 ? options.name : fmt::format("{}.{}", options.name, i);
@@ -345,28 +347,26 @@ void Net::RunCommand(DescriptorChain chain) {
 // ---- counters -----------------------------------------------------------------------------------
 
 std::vector<std::pair<std::string, std::uint64_t>> Net::counters() const {
-  struct Field {
-    const char* name;
-    std::atomic<std::uint64_t> NetCounters::* field;
-  };
-  static constexpr std::array kFields = {Field{"rx_packets", &NetCounters::rx_packets},
-                                         Field{"rx_bytes", &NetCounters::rx_bytes},
-                                         Field{"rx_filtered", &NetCounters::rx_filtered},
-                                         Field{"rx_dropped", &NetCounters::rx_dropped},
-                                         Field{"rx_starved", &NetCounters::rx_starved},
-                                         Field{"tx_packets", &NetCounters::tx_packets},
-                                         Field{"tx_bytes", &NetCounters::tx_bytes},
-                                         Field{"tx_dropped", &NetCounters::tx_dropped},
-                                         Field{"tx_errors", &NetCounters::tx_errors},
-                                         Field{"tx_full", &NetCounters::tx_full}};
-  std::vector<std::pair<std::string, std::uint64_t>> result;
-  for (const Field& field : kFields) {
-    std::uint64_t total = 0;
+  const auto total = [this](std::atomic<std::uint64_t> NetCounters::* field) {
+    std::uint64_t sum = 0;
     for (const std::unique_ptr<NetPair>& pair : pairs_)
-      total += (pair->counters().*field.field).load(std::memory_order_relaxed);
-    result.emplace_back(field.name, total);
-  }
-  return result;
+      sum += (pair->counters().*field).load(std::memory_order_relaxed);
+    return sum;
+  };
+  net::InterfaceCounters::Values moved{
+      total(&NetCounters::rx_packets), total(&NetCounters::rx_bytes),
+      total(&NetCounters::tx_packets), total(&NetCounters::tx_bytes)};
+  if (host_counters_ != nullptr) moved = host_counters_->Read();
+  return {{"rx_packets", moved.rx_packets},
+          {"rx_bytes", moved.rx_bytes},
+          {"rx_filtered", total(&NetCounters::rx_filtered)},
+          {"rx_dropped", total(&NetCounters::rx_dropped)},
+          {"rx_starved", total(&NetCounters::rx_starved)},
+          {"tx_packets", moved.tx_packets},
+          {"tx_bytes", moved.tx_bytes},
+          {"tx_dropped", total(&NetCounters::tx_dropped)},
+          {"tx_errors", total(&NetCounters::tx_errors)},
+          {"tx_full", total(&NetCounters::tx_full)}};
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "base/mac_address.h"
 #include "base/permit.h"
 #include "base/result.h"
+#include "net/interface_counters.h"
 #include "net/limiter.h"
 #include "net/net_backend.h"
 #include "net/vhost_net.h"
@@ -33,6 +34,8 @@ struct NetOptions {
   // Either none, or one a backend, each able to do what NetVhostNeeds() says (virtio/net/vhost.h); a
   // limit then has no effect.
   std::vector<std::unique_ptr<net::VhostNet>> vhosts;
+  // Of the interface, since the kernel does not tell what vhosts have moved; or none.
+  std::unique_ptr<net::InterfaceCounters> host_counters;
   const Clock* clock = nullptr;  // outlives the device; none: the system's
   Permit* permit = nullptr;      // outlives the device; not together with vhosts, which never ask
 };

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/fd_message.h"
 #include "base/unique_fd.h"
 
 namespace gemel::virtio {
@@ -23,8 +24,7 @@ struct VsockDialReply {
   UniqueFd fd;
 };
 
-// What became of a message: kAgain if there is none, or no room for it, now.
-enum class VsockDialState : std::uint8_t { kDone, kAgain, kGone };
+using VsockDialState = FdMessageState;
 
 VsockDialState SendDialRequest(int socket, const VsockDialRequest& request);
 VsockDialState ReceiveDialRequest(int socket, VsockDialRequest& request);

@@ -14,6 +14,8 @@ struct NetFds {
   std::vector<UniqueFd> queues;
   // One a queue pair, /dev/vhost-net; empty: frames go through the VM's process.
   std::vector<UniqueFd> vhost;
+  // With vhost: of net::OpenInterfaceCounters; empty: what the kernel moves is not counted.
+  std::vector<UniqueFd> counters;
 };
 
 }  // namespace gemel

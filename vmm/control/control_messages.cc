@@ -93,20 +93,24 @@ Status CheckFds(const ConfigureRequest& request) {
 void EncodeNetFds(NetFds net, internal::NetFds* out, FdCollector& fds) {
   for (UniqueFd& fd : net.queues) out->add_queue_fds(fds.Add(std::move(fd)));
   for (UniqueFd& fd : net.vhost) out->add_vhost_fds(fds.Add(std::move(fd)));
+  for (UniqueFd& fd : net.counters) out->add_counter_fds(fds.Add(std::move(fd)));
+}
+
+Status TakeAll(const google::protobuf::RepeatedField<std::uint32_t>& references,
+               std::string_view what, FdDistributor& fds, std::vector<UniqueFd>& taken) {
+  for (const std::uint32_t reference : references) {
+    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, what));
+    RETURN_IF_ERROR(RequirePresence(fd, true, what));
+    taken.push_back(std::move(fd));
+  }
+  return {};
 }
 
 Result<NetFds> DecodeNetFds(const internal::NetFds& in, std::uint32_t queues, FdDistributor& fds) {
   NetFds net;
-  for (const std::uint32_t reference : in.queue_fds()) {
-    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, "net"));
-    RETURN_IF_ERROR(RequirePresence(fd, true, "net"));
-    net.queues.push_back(std::move(fd));
-  }
-  for (const std::uint32_t reference : in.vhost_fds()) {
-    ASSIGN_OR_RETURN(UniqueFd fd, fds.Take(reference, "vhost"));
-    RETURN_IF_ERROR(RequirePresence(fd, true, "vhost"));
-    net.vhost.push_back(std::move(fd));
-  }
+  RETURN_IF_ERROR(TakeAll(in.queue_fds(), "net", fds, net.queues));
+  RETURN_IF_ERROR(TakeAll(in.vhost_fds(), "vhost", fds, net.vhost));
+  RETURN_IF_ERROR(TakeAll(in.counter_fds(), "net counters", fds, net.counters));
   if (net.queues.size() != queues || (!net.vhost.empty() && net.vhost.size() != queues))
     return InvalidArgument("control: net: {} and {} descriptors for {} queues", net.queues.size(),
                            net.vhost.size(), queues);

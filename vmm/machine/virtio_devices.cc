@@ -115,6 +115,8 @@ Status ChooseVhost(const NetConfig& net, NetFds& fds, virtio::NetOptions& option
     return {};
   }
   options.vhosts = std::move(*vhosts);
+  if (fds.counters.size() == net::InterfaceCounters::kFiles)
+    options.host_counters = std::make_unique<net::InterfaceCounters>(std::move(fds.counters));
   info.engine = "vhost";
   return {};
 }

@@ -45,5 +45,15 @@ TEST(DaemonConfig, WithoutAnInitiator_ItIsTheNodes) {
   EXPECT_EQ(config.iscsi.initiator, "iqn.2026-11.org.gemel:a");
 }
 
+TEST(DaemonConfig, VhostOff_IsTaken_AndAnotherWordIsNamed) {
+  DaemonConfig config;
+  EXPECT_TRUE(config.vhost);
+  EXPECT_TRUE(ParseDaemonConfig("vhost = \"off\"\n", config));
+  EXPECT_FALSE(config.vhost);
+  const Status parsed = ParseDaemonConfig("vhost = \"on\"\n", config);
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().message, "vhost: on: not auto or off");
+}
+
 }  // namespace
 }  // namespace gemel::daemon

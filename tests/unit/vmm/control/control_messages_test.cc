@@ -73,6 +73,7 @@ ConfigureRequest FullConfigure() {
   }
   request.nets[0].vhost.push_back(AnyFd());
   request.nets[0].vhost.push_back(AnyFd());
+  request.nets[0].counters.push_back(AnyFd());
   request.console_in = AnyFd();
   request.channels.push_back(AnyFd());
   request.channels.push_back(AnyFd());
@@ -119,6 +120,7 @@ TEST(ControlMessages, Configure_KeepsEveryField) {
   ASSERT_EQ(configure->nets.size(), 4u);
   EXPECT_EQ(configure->nets[0].queues.size(), 2u);
   EXPECT_EQ(configure->nets[0].vhost.size(), 2u);
+  EXPECT_EQ(configure->nets[0].counters.size(), 1u);
   EXPECT_EQ(configure->nets[1].queues.size(), 1u);
   EXPECT_TRUE(configure->nets[1].vhost.empty());
   ASSERT_TRUE(configure->fence);
