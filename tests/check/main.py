@@ -13,6 +13,7 @@ import time
 
 import builds
 import fuzz
+import progress
 import results
 import shell
 import tidy
@@ -32,6 +33,8 @@ def main():
         if not take(lock):
             print("check: another ./check runs in this tree; not started", file=sys.stderr)
             return 3
+        if options.mode == LONG:
+            builds.sanitized_optimization = 2
         return report(*run_phases(options))
 
 
@@ -66,6 +69,7 @@ def take(lock):
 def run_phases(options):
     """All results, and (phase, seconds, processor seconds, results) of each that ran."""
     everything, table = results.Results(), []
+    so_far = progress.Progress() if options.mode == LONG else None
     for name, text, in_quick, function in PHASES:
         if options.only and name not in options.only:
             everything.add(name, results.SKIPPED, "left out by --only")
@@ -74,8 +78,14 @@ def run_phases(options):
             everything.add(name, results.SKIPPED, f"left out by --quick: {text}")
             continue
         print(f"== {name}: {text}", flush=True)
+        if so_far and (before := so_far.of(name)):
+            print(f"   passed on this commit at {before[1]}: {before[0].line()}", flush=True)
+            everything.extend(before[0])
+            continue
         started, cpu = time.monotonic(), cpu_seconds()
         outcome = run_phase(name, function, options)
+        if so_far:
+            so_far.keep(name, outcome)
         table.append((name, time.monotonic() - started, cpu_seconds() - cpu, outcome))
         everything.extend(outcome)
         print(f"   {table[-1][1]:.0f} s: {outcome.line()}", flush=True)
