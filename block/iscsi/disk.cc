@@ -232,6 +232,7 @@ void Disk::AdoptClaim() {
   options_.nexus = std::move(claim.nexus);
   traits_ = {};
   taken_ = false;
+  conflicted_ = false;
 }
 
 void Disk::OnLoggedIn() {
@@ -558,7 +559,10 @@ void Disk::StepReservation() {
 
 void Disk::EndReservation() {
   last_run_ = std::move(run_);
-  std::exchange(reserved_, nullptr)(std::move(last_run_->answer()));
+  ReservationAnswer& answer = last_run_->answer();
+  if (answer.result == ReservationAnswer::Result::kUnknown && !ready_ && !trouble_.empty())
+    answer.note = fmt::format("{}: {}", options_.address.target, trouble_);
+  std::exchange(reserved_, nullptr)(std::move(answer));
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
 // A disk on an iSCSI target without a machine: commands on stdin, what happens on stdout, a line each.
 //
-//   iscsi_tool PORT TARGET LUN INITIATOR ISID QUALIFIER fail|hold|claim [USER PASSWORD]
+//   iscsi_tool PORT TARGET LUN INITIATOR ISID QUALIFIER fail|hold|claim|own:KEY [USER PASSWORD]
 //
 //   write|durable TAG OFFSET LENGTH BYTE     read TAG OFFSET LENGTH     flush TAG
 //   discard TAG OFFSET LENGTH                zero|unmap TAG OFFSET LENGTH
 //   register MINE    keys MINE    preempt MINE OTHER    reserve MINE
 //   nexus INITIATOR ISID QUALIFIER           go-on                      abandon     state
+//
+// own:KEY holds conflicts, and looks at each login whether the disk is that key's (block/iscsi/shared_claim.h;
+// INITIATOR is the stem of the name of disk 0). It goes on in another epoch, or reconnects in the same one, by
+//   epoch INITIATOR KEY
 #include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -42,8 +46,8 @@ struct Transfer {
 
 class Tool {
  public:
-  Tool(EventLoop* loop, std::unique_ptr<block::IscsiDisk> disk)
-      : loop_(loop), disk_(std::move(disk)) {
+  Tool(EventLoop* loop, std::unique_ptr<block::IscsiDisk> disk, block::SharedClaim* claims)
+      : loop_(loop), disk_(std::move(disk)), claims_(claims) {
     CHECK(loop->Watch(STDIN_FILENO, EPOLLIN, [this](std::uint32_t) { OnInput(); }));
     CHECK(loop->Watch(disk_->completion_fd(), EPOLLIN, [this](std::uint32_t) { Reap(); }));
     const block::BlockTopology t = disk_->topology();
@@ -76,6 +80,7 @@ class Tool {
     if (const auto op = kReservations.find(verb); op != kReservations.end())
       return Reserve(op->second, words);
     if (verb == "nexus") return Rename(words);
+    if (verb == "epoch") return Renew(words);
     if (verb == "go-on") return disk_->GoOn();
     if (verb == "abandon") return disk_->Abandon();
     if (verb == "state")
@@ -87,6 +92,13 @@ class Tool {
     block::IscsiNexus nexus;
     words >> nexus.initiator >> nexus.isid >> nexus.qualifier;
     disk_->SetNexus(nexus);
+  }
+
+  void Renew(std::istringstream& words) {
+    std::string stem;
+    block::ReservationKey key = 0;
+    words >> stem >> key;
+    claims_->Set(stem, key);
   }
 
   void Reserve(Op op, std::istringstream& words) {
@@ -144,6 +156,7 @@ class Tool {
 
   EventLoop* loop_;
   std::unique_ptr<block::IscsiDisk> disk_;
+  block::SharedClaim* claims_;
   std::map<std::uint64_t, Transfer> transfers_;
   std::string input_;
 };
@@ -159,8 +172,13 @@ int Main(std::span<char*> words) {
   options.address.target = words[2];
   options.address.lun = static_cast<std::uint16_t>(number(3));
   options.nexus = {words[4], number(5), static_cast<std::uint16_t>(number(6))};
-  if (std::string_view(words[7]) == "hold") options.conflict = block::IscsiOptions::Conflict::kHold;
-  options.claims_only = std::string_view(words[7]) == "claim";
+  block::SharedClaim claims;
+  const std::string how = words[7];
+  const bool own = how.starts_with("own:");
+  if (own) claims.Set(words[4], std::strtoull(how.c_str() + 4, nullptr, 0));
+  if (own) options.claims = &claims;
+  if (own || how == "hold") options.conflict = block::IscsiOptions::Conflict::kHold;
+  options.claims_only = how == "claim";
   options.on_conflict = [] { Say("conflict"); };
   options.patience = std::chrono::milliseconds(1000);
   if (words.size() > 9) {
@@ -174,7 +192,7 @@ int Main(std::span<char*> words) {
   }
   auto loop = EventLoop::Create();
   CHECK(loop.has_value());
-  const Tool tool(loop->get(), std::move(*disk));
+  const Tool tool(loop->get(), std::move(*disk), &claims);
   (*loop)->Run();
   return 0;
 }

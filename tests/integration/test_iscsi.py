@@ -194,6 +194,47 @@ def test_owner_that_holds_conflicts_neither_writes_nor_fails(target, disk):
     assert target.content(0, 512) == bytes(512)
 
 
+def session_of_a_take_over(port, disk, name, mine, others=()):
+    one = disk(port, f"{name}.d0", 1, "claim")
+    claim(one, mine, others)
+    one.end()
+
+
+# A machine's process follows the session that claimed its disk, which this target knows for a stranger.
+def test_owner_takes_the_disk_over_from_the_session_that_claimed_it(target, disk):
+    session_of_a_take_over(target.port, disk, A, KEY_A)
+    own = disk(target.port, A, 1, f"own:{KEY_A}")
+    assert own.first.split()[0] == "opened"
+    assert own.ask("write 1 0 512 65") == "done 1 512 65"
+    session_of_a_take_over(target.port, disk, B, KEY_B, [KEY_A])
+    assert own.ask("write 2 0 512 66") == "conflict"
+    late = disk(target.port, A, 1, f"own:{KEY_A}")
+    assert late.first == "conflict" and "reservation conflict" in late.line()
+    later = disk(target.port, B, 1, f"own:{KEY_B}")
+    assert later.ask("write 1 0 512 67") == "done 1 512 67"
+    # In a later epoch what was held is written.
+    session_of_a_take_over(target.port, disk, A, KEY_A + 2, [KEY_B])
+    own.tell(f"epoch {A} {KEY_A + 2}")
+    assert own.line() == "done 2 512 66"
+    assert target.content(0, 512) == b"B" * 512
+
+
+def test_owner_whose_session_is_lost_writes_no_more(target, disk):
+    session_of_a_take_over(target.port, disk, A, KEY_A)
+    own = disk(target.port, A, 1, f"own:{KEY_A}")
+    assert own.ask("write 1 0 512 65") == "done 1 512 65"
+    target.kill()
+    target.start()  # it has forgotten all reservations, and would let anybody write
+    assert own.ask("write 2 0 512 66") == "conflict"
+    assert own.line(timeout=0.5) is None
+    assert target.content(0, 512) == b"A" * 512
+
+
+def test_disk_that_nobody_claimed_is_not_opened_as_ones_own(target, disk):
+    own = disk(target.port, A, 1, f"own:{KEY_A}")
+    assert own.first == "conflict" and "reservation conflict" in own.line()
+
+
 # A new nexus is a new epoch: once it has claimed the disk, what was held is written.
 def test_held_writes_go_on_under_a_new_nexus(target, disk):
     first, second = disk(target.port, A, 1, "hold"), disk(target.port, B, 2)

@@ -10,6 +10,7 @@ BUILD = pathlib.Path(sys.argv[1])
 TARGET = sys.argv[2]
 # Of nodes 1, 2 and 1, in epochs 1.1, 1.2 and 1.3 (cluster/records.h).
 ONE, TWO, THREE = 0x6D01000100000001, 0x6D02000100000002, 0x6D01000100000003
+FOUR, FIVE, SIX = 0x6D01000100000004, 0x6D02000100000005, 0x6D01000100000006
 
 
 class Disk:
@@ -76,7 +77,24 @@ def main():
     one.expect("done 8 512 69")
     two.ask("write 3 0 512 70", "conflict")
     one.ask("read 9 0 512", "done 9 512 69")
+    as_a_machine_does()
     print("ok")
+
+
+def as_a_machine_does():
+    """At each login it looks whether the disk is still its own."""
+    claim("iqn.four.d0", FOUR, THREE)
+    own = Disk("iqn.four", f"own:{FOUR}")
+    own.ask("write 1 0 512 71", "done 1 512 71")
+    own.tell(f"epoch iqn.four {FOUR}")  # another session of the same epoch
+    own.ask("write 2 0 512 72", "done 2 512 72")
+    claim("iqn.five.d0", FIVE, FOUR)
+    own.ask("write 3 0 512 73", "conflict")
+    late = Disk("iqn.four", f"own:{FOUR}")
+    assert late.first == "conflict" and "reservation conflict" in late.line(), late.first
+    claim("iqn.six.d0", SIX, FIVE)
+    own.tell(f"epoch iqn.six {SIX}")
+    own.expect("done 3 512 73")
 
 
 main()
