@@ -7,8 +7,9 @@
 //   register MINE    keys MINE    preempt MINE OTHER    reserve MINE
 //   nexus INITIATOR ISID QUALIFIER           go-on                      abandon     state
 //
-// own:KEY holds conflicts, and looks at each login whether the disk is that key's (block/iscsi/shared_claim.h;
-// INITIATOR is the stem of the name of disk 0). It goes on in another epoch, or reconnects in the same one, by
+// own:KEY holds conflicts, and looks at each login whether the disk is that key's
+// (block/iscsi/shared_claim.h; INITIATOR is the stem of the name of disk 0). It goes on in another
+// epoch, or reconnects in the same one, by
 //   epoch INITIATOR KEY
 #include <signal.h>
 #include <sys/epoll.h>
