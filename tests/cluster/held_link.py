@@ -7,6 +7,7 @@ import struct
 import threading
 
 SCSI_COMMAND, SCSI_RESPONSE, CONFLICT = 0x01, 0x21, 0x18
+WRITES = (0x2a, 0x8a)
 ATTENTIONS = 16  # more than a target has for a nexus at once
 
 
@@ -21,6 +22,10 @@ def pdus(data):
         found.append(data[:size])
         data = data[size:]
     return found, data
+
+
+def is_write(pdu):
+    return pdu[0] & 0x3f == SCSI_COMMAND and pdu[32] in WRITES
 
 
 def again(command, nth):
@@ -40,8 +45,8 @@ class Link:
         self.port = self.listener.getsockname()[1]
         self.poke, self.poked = socket.socketpair()
         self.selector = selectors.DefaultSelector()
-        self.holding, self.ended = False, False
-        self.kept = []         # (connection to the target, bytes) in order
+        self.wanted, self.holding, self.ended = False, False, False
+        self.kept = []         # (connection to the target, PDU) in order
         self.statuses = []     # that the target answered since then, to whomever
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
@@ -51,14 +56,14 @@ class Link:
         self.thread.start()
 
     def hold(self):
-        """What is sent from now on stays here. The target does not learn that its sender has gone."""
+        """The next write and all that is sent after it stay here. The target does not learn that their
+        sender has gone."""
         with self.lock:
-            self.holding = True
+            self.wanted = True
 
-    def held(self):
-        """Bytes."""
+    def holds(self):
         with self.lock:
-            return sum(len(data) for _, data in self.kept)
+            return bool(self.kept)
 
     def deliver(self):
         """The command that was held, and again and again: the first find unit attentions in their way, which
@@ -66,10 +71,8 @@ class Link:
         with self.lock:
             self.holding = False
             self.statuses = []
-            kept, self.kept = self.kept, []
-            out = kept[0][0]
-            command, = [pdu for pdu in pdus(b"".join(data for to, data in kept if to is out))[0]
-                        if pdu[0] & 0x3f == SCSI_COMMAND]
+            self.wanted = False
+            (out, command), self.kept = self.kept[0], []
             for nth in range(ATTENTIONS):
                 self.send(out, again(command, nth))
 
@@ -102,25 +105,34 @@ class Link:
             return
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        left = [b""]
-        self.selector.register(near, selectors.EVENT_READ, lambda: self.forth(near, far))
+        sent, left = [b""], [b""]
+        self.selector.register(near, selectors.EVENT_READ, lambda: self.forth(near, far, sent))
         self.selector.register(far, selectors.EVENT_READ, lambda: self.back(near, far, left))
 
-    def forth(self, near, far):
+    def forth(self, near, far, left):
         data = self.receive(near)
         if not data:
             self.selector.unregister(near)
+        whole, left[0] = pdus(left[0] + data)
         with self.lock:
-            if not self.holding:
-                self.send(far, data)
-            elif data:
-                self.kept.append((far, data))
+            for pdu in whole:
+                self.holding = self.holding or (self.wanted and is_write(pdu))
+                if self.holding:
+                    self.kept.append((far, pdu))
+                else:
+                    self.send(far, pdu)
+            if not data and not self.holding:
+                self.send(far, b"")
 
     def back(self, near, far, left):
         data = self.receive(far)
         if not data:
             self.selector.unregister(far)
             far.close()
+            try:
+                near.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it is gone
             return
         answers, left[0] = pdus(left[0] + data)
         with self.changed:

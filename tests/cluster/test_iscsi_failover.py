@@ -66,7 +66,7 @@ def test_write_that_was_held_in_the_network_is_refused_by_the_target(pair):
     link = pair.links[0]
     pair.until_written_beyond(0)
     link.hold()
-    pair.until(lambda: link.held() > 512, "a write that is held")
+    pair.until(link.holds, "a write that is held")
     pair.b.want("run")
     pair.a.lose_power()
     pair.b.until(process="running", record="running", owner=2)

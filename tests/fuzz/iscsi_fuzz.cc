@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "block/iscsi/disk_probe.h"
+#include "block/iscsi/holder_check.h"
 #include "block/iscsi/pdu_guard.h"
 #include "block/iscsi/reservation.h"
 #include "block/iscsi/scsi.h"
@@ -47,27 +48,59 @@ void Reservations(std::span<const std::byte> data) {
   ParseCapabilities(data);
 }
 
-// A whole command against a target that answers as the bytes say.
-void Run(std::span<const std::byte> script) {
+// A target that answers as the bytes say.
+class Script {
+ public:
+  explicit Script(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  // One command to its end.
+  void Play(ReservationRun& run) {
+    while (run.wants() != ReservationRun::Wants::kNothing) {
+      ScsiOutcome outcome;
+      outcome.status = static_cast<ScsiStatus>(Next());
+      outcome.key = static_cast<SenseKey>(Next() & 0xf);
+      outcome.missing = Next();
+      if (run.wants() == ReservationRun::Wants::kCommand && !run.command().iov.empty() &&
+          run.command().data == ScsiCommand::Data::kIn) {
+        const iovec& into = run.command().iov[0];
+        const std::size_t n = std::min(into.iov_len, bytes_.size());
+        std::copy_n(bytes_.begin(), n, static_cast<std::byte*>(into.iov_base));
+      }
+      run.OnOutcome(outcome);
+    }
+  }
+
+ private:
+  std::uint8_t Next() {
+    if (bytes_.empty()) return 0x40;
+    const auto next = static_cast<std::uint8_t>(bytes_[0]);
+    bytes_ = bytes_.subspan(1);
+    return next;
+  }
+
+  std::span<const std::byte> bytes_;
+};
+
+void Run(std::span<const std::byte> bytes) {
   ReservationTraits traits;
   ReservationRun run({ReservationCommand::Op::kRead, 1, 0}, &traits);
-  for (std::size_t at = 0; run.wants() != ReservationRun::Wants::kNothing;) {
-    const auto next = [&] {
-      return at < script.size() ? static_cast<std::uint8_t>(script[at++]) : std::uint8_t{0x40};
-    };
-    ScsiOutcome outcome;
-    outcome.status = static_cast<ScsiStatus>(next());
-    outcome.key = static_cast<SenseKey>(next() & 0xf);
-    outcome.missing = next();
-    if (run.wants() == ReservationRun::Wants::kCommand && !run.command().iov.empty() &&
-        run.command().data == ScsiCommand::Data::kIn) {
-      const iovec& into = run.command().iov[0];
-      const std::size_t n = std::min(into.iov_len, script.size() - at);
-      std::copy_n(script.begin() + static_cast<std::ptrdiff_t>(at), n,
-                  static_cast<std::byte*>(into.iov_base));
-    }
-    run.OnOutcome(outcome);
+  Script(bytes).Play(run);
+}
+
+// Whatever a target says, a disk is ours only if a read has said so.
+void Check(std::span<const std::byte> bytes, bool taken) {
+  Script script(bytes);
+  ReservationTraits traits;
+  HolderCheck check(1, taken, &traits);
+  auto verdict = HolderCheck::Verdict::kAgain;
+  while (verdict == HolderCheck::Verdict::kAgain) {
+    script.Play(check.run());
+    verdict = check.OnRunEnd();
   }
+  if (verdict == HolderCheck::Verdict::kMine)
+    CHECK(traits.reads && check.run().answer().holder == 1);
+  else
+    CHECK(!check.why().empty());
 }
 
 }  // namespace
@@ -88,7 +121,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       Reservations(bytes);
       break;
     default:
-      Run(bytes);
+      if ((data[0] & 4) == 0)
+        Run(bytes);
+      else
+        Check(bytes, (data[0] & 8) != 0);
       break;
   }
   return 0;
