@@ -20,7 +20,7 @@ constexpr int kTurns = 3;  // of one machine; each can change what its process i
 }  // namespace
 
 ClusterManager::ClusterManager(cluster::NodeId node, Outside outside)
-    : node_(node), outside_(std::move(outside)) {}
+    : node_(node), rules_(outside.rules), outside_(std::move(outside)) {}
 
 void ClusterManager::Add(ClusterVm vm, const Process& process) {
   Machine& machine = machines_[vm];

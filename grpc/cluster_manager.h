@@ -54,6 +54,7 @@ class ClusterManager {
     ClusterMachines* machines = nullptr;
     ClusterDisks* disks = nullptr;
     std::function<cluster::Time()> now;  // CLOCK_BOOTTIME
+    cluster::Rules rules = {};           // others are tests' alone
   };
 
   // What `outside` names outlives it.

@@ -24,6 +24,7 @@ Memory MemoryOf(const MemoryState& state, Time now) {
 
 Keeper::Keeper(cluster::NodeId node, const MemoryState& remembered, Outside outside)
     : node_(node),
+      rules_(outside.rules),
       outside_(std::move(outside)),
       memory_(MemoryOf(remembered, outside_.now())),
       session_(node),

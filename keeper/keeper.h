@@ -27,6 +27,7 @@ class Keeper {
     // Call Run() at that moment, or soon after it; replaces the one before.
     std::function<void(cluster::Time)> wake_at;
     std::function<void()> on_change;  // view() says something else, or page() is another
+    cluster::Rules rules = {};        // others are tests' alone
   };
 
   // What `outside` names outlives it.

@@ -24,6 +24,7 @@
 #include "keeper/config.h"
 #include "keeper/keeper.h"
 #include "keeper/memory_file.h"
+#include "keeper/program_rules.h"
 #include "keeper/real_time.h"
 #include "keeper/server.h"
 
@@ -120,7 +121,8 @@ Status Serve(const cluster::ClusterConfig& config) {
                 {&store, memory.get(), cluster::BootTime, [&](cluster::Time at) { alarm.Set(at); },
                  [&] {
                    if (server) server->Tell();
-                 }});
+                 },
+                 ProgramRules()});
   RETURN_IF_ERROR(alarm.Begin(loop.get(), [&] { keeper.Run(); }));
   ASSIGN_OR_RETURN(server, Server::Create(loop.get(), config.run_dir + "/keeper.sock",
                                           {[&](const Statement& said) { keeper.OnStatement(said); },

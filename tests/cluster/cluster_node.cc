@@ -6,8 +6,11 @@
 //   want run|leave|away NODE
 //
 // RESERVATIONS is a file that plays the disk's part in a take-over: keys and a holder. It refuses no
-// write: the VM's disk (the word disk=PATH) is an ordinary file. With disk=iscsi://… (as gemel run has it) it
-// is not used: the disk is claimed at its target.
+// write: the VM's disk (the word disk=PATH) is an ordinary file. While there is a file RESERVATIONS.lossy,
+// each PREEMPT is lost. With disk=iscsi://… (as gemel run has it) it is not used: the disk is claimed at its
+// target.
+//
+// GEMEL_MUTATION takes a rule away, to see that something notices (mutant_rules.cc; no_latch: here).
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -16,6 +19,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -26,6 +30,7 @@
 #include "base/event_loop.h"
 #include "base/file_util.h"
 #include "base/timer.h"
+#include "cluster/page/page_memory.h"
 #include "etcd/grpc_kv.h"
 #include "etcd/kv_store.h"
 #include "grpc/cluster_disks.h"
@@ -33,6 +38,7 @@
 #include "grpc/fenced_machines.h"
 #include "grpc/keeper_link.h"
 #include "grpc/process_supervisor.h"
+#include "keeper/program_rules.h"
 #include "tests/explorer/storage_model.h"
 #include "vmm/config/parse.h"
 
@@ -53,9 +59,12 @@ void Say(fmt::format_string<Args...> format, Args&&... args) {
 class FileReservations : public ClusterDisks {
  public:
   FileReservations(EventLoop* loop, const std::string& path)
-      : loop_(loop), fd_(OpenFile(path, O_RDWR | O_CREAT).value()) {}
+      : loop_(loop), lossy_(path + ".lossy"), fd_(OpenFile(path, O_RDWR | O_CREAT).value()) {}
 
   void Execute(ClusterVm /*vm*/, const cluster::StorageCommand& command, Done done) override {
+    if (command.op == cluster::StorageCommand::Op::kPreemptAndAbort &&
+        access(lossy_.c_str(), F_OK) == 0)
+      return loop_->Post([done = std::move(done)] { done({}); });
     explorer::Storage disk;
     CHECK(flock(fd_.get(), LOCK_EX) == 0);
     if (pread(fd_.get(), &disk, sizeof disk, 0) != sizeof disk) disk = {};
@@ -67,7 +76,37 @@ class FileReservations : public ClusterDisks {
 
  private:
   EventLoop* loop_;
+  const std::string lossy_;
   UniqueFd fd_;
+};
+
+// Hands each machine a page that never ends, if that is the mutation: a VM process without a latch.
+class MaybeWithoutLatch : public ClusterMachines {
+ public:
+  explicit MaybeWithoutLatch(ClusterMachines* machines) : machines_(machines) {
+    const char* const mutation = std::getenv("GEMEL_MUTATION");
+    without_ = mutation != nullptr && std::string(mutation) == "no_latch";
+  }
+  void Start(ClusterVm vm, Grant grant) override { machines_->Start(vm, Change(std::move(grant))); }
+  void Resume(ClusterVm vm, Grant grant) override {
+    machines_->Resume(vm, Change(std::move(grant)));
+  }
+  void Stop(ClusterVm vm) override { machines_->Stop(vm); }
+  void Kill(ClusterVm vm) override { machines_->Kill(vm); }
+
+ private:
+  Grant Change(Grant grant) {
+    if (!without_) return grant;
+    constexpr cluster::Time kLong{3'600'000'000};
+    pages_.push_back(
+        cluster::PageWriter::Create({grant.session, cluster::BootTime() + kLong, false}).value());
+    grant.page = pages_.back().OpenForReader().value();
+    return grant;
+  }
+
+  ClusterMachines* const machines_;
+  bool without_ = false;
+  std::deque<cluster::PageWriter> pages_;
 };
 
 struct Words {
@@ -99,7 +138,9 @@ class NodeUnderTest {
                    [](ClusterVm, const Error& error) { Say("failed {}", error.message); },
                    {words_.node, kInitiator}}),
         keeper_(loop, words_.keeper, [this] { Look(); }),
-        manager_(words_.node, {&store_, &keeper_, &machines_, disks_.get(), cluster::BootTime}) {
+        maybe_latched_(&machines_),
+        manager_(words_.node, {&store_, &keeper_, &maybe_latched_, disks_.get(), cluster::BootTime,
+                               keeper::ProgramRules()}) {
     machines_.Add(kVm, words_.uid);
     supervisor_->Adopt({words_.uid}, [this](const Result<Adoption>& found) {
       CHECK(found && found->vms.size() == 1);
@@ -194,6 +235,7 @@ class NodeUnderTest {
   std::unique_ptr<ProcessSupervisor> supervisor_;
   FencedMachines machines_;
   KeeperSocket keeper_;
+  MaybeWithoutLatch maybe_latched_;
   ClusterManager manager_;
   Timer timer_;
   bool adopted_ = false;

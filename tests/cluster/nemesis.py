@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs one row of the table, in namespaces that end with it:
 
-    nemesis.py FOLDER NAME [WORD...]    a row of nemesis_table.py
+    nemesis.py FOLDER NAME    a row of nemesis_table.py, or "mixture SEED"
 
 Prints what came of it as one line of JSON; what the programs logged is then in FOLDER.
 """
@@ -17,10 +17,12 @@ import tempfile
 import time
 import traceback
 
-import nemesis_table
+import nemesis_random
 
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child",
               "--mount-proc", "--net", "--mount")
+MUTATION = os.environ.get("GEMEL_MUTATION")  # a rule is missing: row after row, until something is wrong
+MUTANT_TRIES = 5
 
 
 @dataclasses.dataclass
@@ -80,32 +82,35 @@ def keep_logs(folder, kept):
 
 def inside(folder, name):
     """In the namespaces."""
-    import world  # needs a build
-    row = nemesis_table.BY_NAME[name]
+    import keeper  # needs a build
+    import world
+    row = nemesis_random.row(name)
     outcome = Outcome(name)
     work = pathlib.Path(tempfile.mkdtemp(dir=folder))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "nemesis", work], check=True)
-    while outcome.tries < row.tries and not outcome.wrong:
+    while outcome.tries < (MUTANT_TRIES if MUTATION else row.tries) and not outcome.wrong:
         outcome.tries += 1
         outcome.missed, outcome.seconds = "", []
         here = work / str(outcome.tries)
         here.mkdir()
-        place = world.World(here, row.refuses)
+        command = [keeper.BUILD / "tests/cluster/mutant_keeper"] if MUTATION else [keeper.PROGRAM]
+        place = world.World(here, row.refuses, keeper_command=command)
         run(place, row, outcome)
-        if outcome.passed():
+        if outcome.passed() and not MUTATION:
             break
         keep_logs(here, folder)
         place.close()
     return outcome
 
 
-def start(folder, name):
-    """A process in namespaces of its own that runs the row; outcome() reads what it prints."""
+def start(folder, name, **variables):
+    """A process in namespaces of its own that runs the row; outcome_of() reads what it prints."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen([*NAMESPACES, "/usr/bin/python3", "-B", __file__, folder, name],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=open(folder / "stderr", "wb"), text=True)
+                            stderr=open(folder / "stderr", "wb"), text=True,
+                            env=dict(os.environ, **variables))
 
 
 def outcome_of(process, name, folder):

@@ -96,4 +96,21 @@ ROWS = [
     Row("etcd is restored from a backup", "backup; wait 1; restore 2; wait 4; → ab 0-2"),
 ]
 
-BY_NAME = {row.name: row for row in ROWS}
+# What is done to programs that lack one rule, and what must then be found wrong. As they are, the same
+# steps find nothing wrong.
+HELD_BY_ANOTHER = "while the disk was held by"
+MUTATIONS = {
+    "no_latch": (Row("no latch", "cut a; → b"), HELD_BY_ANOTHER),
+    "wait_below_own": (Row("T_wait below T_own", "cut a; → b"), HELD_BY_ANOTHER),
+    "no_revision_compare": (
+        Row("no compare of the heartbeat's revision", "stop daemon b; wait 4.5; cut a; go_on daemon b; → b"),
+        HELD_BY_ANOTHER),
+    "no_preempt_verification": (
+        Row("no verification of PREEMPT", "lose_preempts; cut a; wait 5; find_preempts; → b"),
+        HELD_BY_ANOTHER),
+    "credit_from_receipt": (
+        Row("credit from receiving time", "stop etcd a; wait 3; slow 0.2 b a one-way; "
+            "slow 0.2 w a one-way; wait 0.3; check_credit a"), "from when etcd can have heard"),
+}
+ALL_ROWS = ROWS + [row for row, _ in MUTATIONS.values()]
+BY_NAME = {row.name: row for row in ALL_ROWS}

@@ -7,9 +7,10 @@ processors: then the same is tried again. How long it took is printed, never ass
 
 import concurrent.futures
 import os
-import pathlib
+import time
 
 import nemesis
+import nemesis_random
 import nemesis_table
 import pytest
 
@@ -17,31 +18,51 @@ pytestmark = pytest.mark.skipif(
     not os.access("/dev/kvm", os.R_OK | os.W_OK) or os.geteuid() != 0,
     reason="/dev/kvm is missing or not ours, or we are not root: no guests in namespaces")
 
-SIDE_BY_SIDE = 4  # they wait most of the time
+SIDE_BY_SIDE = 6  # they wait most of the time
+# `./check` tries the same mixtures each time, so that what it says of a commit is the same each time;
+# `--long` asks for more, and for others each time. A test's name is its seed.
+MANY = os.environ.get("GEMEL_NEMESIS_MIXTURES")
+FIRST = int(os.environ.get("GEMEL_NEMESIS_SEED") or (time.time() if MANY else 1))
+MIXTURES = [nemesis_random.mixture(seed) for seed in range(FIRST, FIRST + int(MANY or 6))]
 
 
 @pytest.fixture(name="started", scope="module")
 def started_fixture(request, tmp_path_factory):
     """All that was asked for, begun: name -> its outcome, in the future."""
-    names = [item.callspec.params["row"].name for item in request.session.items
-             if getattr(item, "module", None) is request.module]
+    items = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    params = [item.callspec.params for item in items]
+    names = [(words["row"].name, words.get("mutation")) for words in params]
     folder = tmp_path_factory.mktemp("nemesis")
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        started = {name: pool.submit(run, folder / str(i), name) for i, name in enumerate(names)}
+        started = {name: pool.submit(run, folder / str(i), *name) for i, name in enumerate(names)}
         yield started
         for future in started.values():
             future.cancel()
 
 
-def run(folder, name):
-    return nemesis.outcome_of(nemesis.start(folder, name), name, folder), pathlib.Path(folder)
+def run(folder, name, mutation):
+    variables = {"GEMEL_MUTATION": mutation} if mutation else {}
+    return nemesis.outcome_of(nemesis.start(folder, name, **variables), name, folder), folder
 
 
-@pytest.mark.parametrize("row", nemesis_table.ROWS, ids=lambda row: row.name)
-def test_nemesis(row, started, capsys):
-    outcome, folder = started[row.name].result()
+def report(capsys, name, outcome):
+    tries = f", {outcome.tries} tries" if outcome.tries > 1 else ""
     with capsys.disabled():
-        tries = f", {outcome.tries} tries: {outcome.missed}" if outcome.tries > 1 else ""
-        print(f"\n   {row.name}: {outcome.seconds} s{tries}", end="")
-    assert not outcome.wrong, f"{outcome.wrong}; logs in {folder}"
-    assert not outcome.missed, f"{outcome.missed}; logs in {folder}"
+        print(f"\n   {name}: {outcome.seconds} s{tries}", end="")
+
+
+@pytest.mark.parametrize("row", nemesis_table.ALL_ROWS + MIXTURES, ids=lambda row: row.name)
+def test_nemesis(row, started, capsys):
+    outcome, folder = started[row.name, None].result()
+    report(capsys, row.name, outcome)
+    assert not outcome.wrong, f"{outcome.wrong}; {row}; logs in {folder}"
+    assert not outcome.missed, f"{outcome.missed}; {row}; logs in {folder}"
+
+
+@pytest.mark.parametrize("row,mutation", [(row, name) for name, (row, _) in nemesis_table.MUTATIONS.items()],
+                         ids=[*nemesis_table.MUTATIONS])
+def test_rule_is_missing_and_that_is_noticed(row, mutation, started, capsys):
+    outcome, folder = started[row.name, mutation].result()
+    report(capsys, f"without it: {mutation}", outcome)
+    _, sign = nemesis_table.MUTATIONS[mutation]
+    assert any(sign in sentence for sentence in outcome.wrong), f"it survived: {outcome}; logs in {folder}"

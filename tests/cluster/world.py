@@ -95,6 +95,7 @@ class World:
     """`refuses`: its disk takes writes of whoever has reserved it alone."""
 
     def __init__(self, folder, refuses=False, words=(), keeper_command=(keeper.PROGRAM,)):
+        self.seen_wrong = []
         self.folder = pathlib.Path(folder)
         self.lan = lan.Lan(MEMBERS)
         self.etcd = members.Etcd(places=[self.lan.address(name) for name in MEMBERS],
@@ -159,6 +160,9 @@ class World:
 
     def do_slow(self, seconds, one, other="*", way="both"):
         self.lan.slow(float(seconds), self.name(one), other, way == "both")
+
+    def do_slow_disk(self, seconds, name):
+        self.door.slow(NODES.index(name) + 1, float(seconds))
 
     def do_power_off(self, *names):
         for name in names:
@@ -295,6 +299,32 @@ class World:
     def do_answer_fence(self):
         os.close(self.asked)
 
+    def do_lose_preempts(self):
+        (self.folder / "reservations.lossy").touch()
+
+    def do_find_preempts(self):
+        (self.folder / "reservations.lossy").unlink()
+
+    def do_check_credit(self, name):
+        """Cuts the node off right after a heartbeat of its, whose answer is on its way: its page may last until
+        T_own after that, and no longer."""
+        connection = self.keepers[name].connect()
+        key = f"/gemel/nodes/beat/{self.daemons[name].number}"
+        last = self.etcd.get(key)
+        end = time.monotonic() + 5
+        while self.etcd.get(key) == last:
+            assert time.monotonic() < end, f"no heartbeat: {self.describe()}"
+        self.lan.cut(name, both=False)
+        cut = keeper.now_us()
+        latest = 0
+        while keeper.now_us() < cut + 2 * keeper.T_OWN_US and not connection.page.poisoned():
+            latest = max(latest, connection.page.deadline())
+            time.sleep(0.005)
+        connection.close()
+        if latest > cut + keeper.T_OWN_US:
+            self.seen_wrong.append(f"the page of {name} lasts {latest - cut} us "
+                                   "from when etcd can have heard")
+
     def record(self):
         """(owner, state) of the machine, in etcd."""
         _, cluster = keeper.messages()
@@ -380,7 +410,7 @@ class World:
         """What must never be: a list of sentences."""
         self.look()
         accepted = {(one.number, one.node) for one in self.door.log}
-        found = self.door.wrong()
+        found = self.seen_wrong + self.door.wrong()
         if len(self.door.log) >= SECTORS:
             found.append("the disk is too small for this test")
         for name, observer in self.observers.items():

@@ -1,0 +1,7 @@
+#include "keeper/program_rules.h"
+
+namespace gemel::keeper {
+
+cluster::Rules ProgramRules() { return {}; }
+
+}  // namespace gemel::keeper
