@@ -12,9 +12,10 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net"),
-                str(HERE / "linux"), str(HERE / "api")]
+                str(HERE / "linux"), str(HERE / "api"), str(HERE / "failover")]
 import api_load
 import disk_load
+import failover_load
 import guest_load
 import images
 import linux_load
@@ -34,7 +35,7 @@ def main():
     options = parse_arguments()
     try:
         section = {"boot": boot, "start": start, "io": disk, "net": net,
-                   "linux": linux, "api": api, "micro": micro}[options.verb](options)
+                   "linux": linux, "api": api, "failover": failover, "micro": micro}[options.verb](options)
     except (Failed, images.ImageError, guest_load.LoadFailed,
             linux_load.LoadFailed) as error:
         sys.exit(f"bench: {error}")
@@ -50,7 +51,7 @@ def parse_arguments():
                         help="a build folder to measure as it is (otherwise build-bench is built)")
     common.add_argument("--write", action="store_true", help="put the result in docs/BENCHMARKS.md")
     parser = argparse.ArgumentParser(prog="./bench")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="boot|start|io|net|linux|api|micro")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("boot", parents=[common], help="boot, CPU and memory beside QEMU microvm")
     verb.add_argument("--runs", type=int, default=5, metavar="N",
                       help="pairs that count, after one that does not (5)")
@@ -83,6 +84,9 @@ def parse_arguments():
                       help="of List and Create; ten times as many of Get (200)")
     verb.add_argument("--folder", default="/var/tmp", metavar="DIR",
                       help="where its state is; not on tmpfs (/var/tmp)")
+    verb = verbs.add_parser("failover", parents=[common],
+                            help="loss of power to service elsewhere; needs root")
+    verb.add_argument("--runs", type=int, default=10, metavar="N", help="for each who leads etcd (10)")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -202,6 +206,16 @@ def api(options):
         raise Failed("api: gemeld needs root")
     gemeld = program(options, "grpc/gemeld")
     return api_load.measure(gemeld.parents[1], options)
+
+
+def failover(options):
+    need_kvm(options)
+    if os.geteuid() != 0:
+        raise Failed("failover: namespaces need root")
+    build = program(options, "tests/cluster/cluster_node").parents[2]
+    runs = {role: [failover_load.measure(build, role) for _ in range(options.runs)]
+            for role in failover_load.ROLES}
+    return report.failover(runs)
 
 
 def need_kvm(options):

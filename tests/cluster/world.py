@@ -94,7 +94,7 @@ def node_and_epoch(text, at):
 class World:
     """`refuses`: its disk takes writes of whoever has reserved it alone."""
 
-    def __init__(self, folder, refuses=False, words=(), keeper_command=(keeper.PROGRAM,)):
+    def __init__(self, folder, refuses=False, sectors=SECTORS, keeper_command=(keeper.PROGRAM,)):
         self.seen_wrong = []
         self.folder = pathlib.Path(folder)
         self.lan = lan.Lan(MEMBERS)
@@ -102,7 +102,7 @@ class World:
                                  inside=lambda i: self.lan.inside(MEMBERS[i]), memory=folder).start()
         self.etcd.put("/gemel/nodes/incarnation", keeper.incarnation(1))
         self.disk = self.folder / "disk.img"
-        self.disk.write_bytes(bytes(SECTORS * 512))
+        self.disk.write_bytes(bytes(sectors * 512))
         self.door = front_door.FrontDoor(self.disk, self.owner, refuses)
         self.keepers, self.daemons, self.observers = {}, {}, {}
         self.last_owner = (0, 0)
@@ -116,7 +116,7 @@ class World:
             self.keepers[name] = keeper.Keeper(home, node.nearest(self.etcd, number), number,
                                                command=[*inside, *keeper_command]).start()
             self.daemons[name] = node.Daemon(home, number, self.keepers[name], self.etcd, self.folder,
-                                             [f"pace={PACE_MS}", *words], [*inside, node.PROGRAM],
+                                             [f"pace={PACE_MS}"], [*inside, node.PROGRAM],
                                              disk=home / "disk").start()
             self.observers[name] = Observer(number, self.daemons[name])
         self.door.start()
@@ -411,7 +411,7 @@ class World:
         self.look()
         accepted = {(one.number, one.node) for one in self.door.log}
         found = self.seen_wrong + self.door.wrong()
-        if len(self.door.log) >= SECTORS:
+        if len(self.door.log) * 512 >= self.door.size:
             found.append("the disk is too small for this test")
         for name, observer in self.observers.items():
             lost = [number for number in observer.acknowledged
