@@ -113,6 +113,20 @@ def test_target_that_was_restarted_is_claimed_anew_under_another_epoch(pair):
     assert pair.a.state["owner"] == "1"
 
 
+def test_target_away_during_a_take_over_nothing_starts_until_it_is_back(pair):
+    pair.b.want("run")
+    console = pair.a.console()
+    console.number("ack")
+    pair.target.kill()
+    pair.a.lose_power()
+    acknowledged = console.last()
+    pair.b.until(record="fencing", owner=2)
+    assert pair.b.state["process"] == "none"
+    pair.target.start()
+    pair.b.until(process="running", record="running", owner=2)
+    assert pair.b.console().number("begin") > acknowledged > 0
+
+
 def test_daemon_killed_and_begun_anew_machine_writes_on(pair):
     pair.until_written_beyond(0)
     process = pair.a.vmm()
