@@ -24,6 +24,8 @@ etcdserverpb::TxnRequest ToWire(KvTxn txn) {
     to.set_key(std::move(put.key));
     to.set_value(std::move(put.value));
   }
+  for (std::string& key : txn.deletes)
+    request.add_success()->mutable_request_delete_range()->set_key(std::move(key));
   return request;
 }
 

@@ -34,7 +34,8 @@ struct KeyEvent {
   bool deleted = false;
 };
 
-// If the last change of each key is as said (0: there is no such key), puts all; else changes nothing.
+// If the last change of each key is as said (0: there is no such key), puts and deletes all; else changes
+// nothing.
 struct KvTxn {
   struct Compare {
     std::string key;
@@ -48,6 +49,7 @@ struct KvTxn {
   };
   std::vector<Compare> compares;
   std::vector<Put> puts;
+  std::vector<std::string> deletes;  // keys; one that is not there is none
 };
 
 struct KvTxnAnswer {

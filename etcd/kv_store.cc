@@ -52,6 +52,7 @@ void KvStore::OnSnapshot(const KvSnapshot& snapshot) {
   trouble_.clear();
   read_ = true;
   view_.Reset(snapshot);
+  if (listener_.on_snapshot) listener_.on_snapshot(snapshot);
   Deliver({true, {}});
 }
 
@@ -61,6 +62,7 @@ void KvStore::OnEvents(const std::vector<KeyEvent>& events) {
     heard_ms_ = NowMs();
     return;
   }
+  if (listener_.on_events) listener_.on_events(events);
   Deliver(change);
 }
 

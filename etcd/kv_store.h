@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/event_loop.h"
@@ -32,6 +34,13 @@ class KvStore : public ClusterStore {
   void Commit(const cluster::Txn& txn, Done done) override;
   void Watch(OnView on_view) override;
 
+  // All that is read and heard, as it comes, before the view that is made of it. Before Watch.
+  struct Listener {
+    std::function<void(const KvSnapshot&)> on_snapshot;
+    std::function<void(const std::vector<KeyEvent>&)> on_events;
+  };
+  void Listen(Listener listener) { listener_ = std::move(listener); }
+
   // Looks at the time. The store's own timer calls it.
   void Check();
   // Why nothing new is seen at the moment; empty if all is well.
@@ -51,6 +60,7 @@ class KvStore : public ClusterStore {
   const Clock* clock_;
   KvStoreOptions options_;
   OnView on_view_;
+  Listener listener_;
   View view_;
   std::unique_ptr<Following> following_;
   bool read_ = false;   // following_ has shown everything once

@@ -46,7 +46,7 @@ class FakeKv : public Kv {
   }
 
   // As another client would.
-  void Put(const std::string& key, const std::string& value) { Apply({{}, {{key, value}}}); }
+  void Put(const std::string& key, const std::string& value) { Apply({{}, {{key, value}}, {}}); }
   void Delete(const std::string& key) {
     keys.erase(key);
     ++revision;
@@ -118,6 +118,9 @@ class FakeKv : public Kv {
     for (const KvTxn::Put& put : txn.puts) {
       keys[put.key] = {put.key, put.value, committed};
       events.push_back({keys[put.key], false});
+    }
+    for (const std::string& key : txn.deletes) {
+      if (keys.erase(key) > 0) events.push_back({{key, "", committed}, true});
     }
     Tell(events);
     return {true, committed};

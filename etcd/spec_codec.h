@@ -1,0 +1,59 @@
+// Machines of the cluster and its nodes, as operators ask for them, as etcd's keys and values.
+//
+//   /gemel/specs/VM      MachineSpec; VM is a number that is never given again
+//   /gemel/specs/last    the highest of them
+//   /gemel/names/NAME    the machine that has this name
+//   /gemel/info/NODE     NodeInfo
+//
+// Beside etcd/codec.h, and by the same rules. Pure.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "cluster/records.h"
+
+namespace gemel::etcd {
+
+struct MachineSpec {
+  std::string name;     // projects/{project}/vms/{vm}
+  std::string machine;  // gemel.v1.VirtualMachine, without its status
+  bool deleting = false;
+  bool at_once = false;  // if it is to stop: without asking its guest
+  std::string reason;    // why it shall be so: a stable word; empty: somebody asked for it
+  std::string message;
+  bool operator==(const MachineSpec&) const = default;
+};
+
+struct NodeInfo {
+  std::string name;
+  std::string address;  // of its API
+  std::string version;
+  std::uint64_t memory = 0;  // bytes for machines of the cluster
+  bool drained = false;
+  bool operator==(const NodeInfo&) const = default;
+};
+
+std::string SpecKey(std::uint32_t vm);
+std::string NameKey(std::string_view name);
+std::string InfoKey(cluster::NodeId node);
+inline constexpr std::string_view kLastVmKey = "/gemel/specs/last";
+
+// nullopt for other keys.
+std::optional<std::uint32_t> VmOfSpecKey(std::string_view key);
+std::optional<cluster::NodeId> NodeOfInfoKey(std::string_view key);
+
+std::string EncodeSpec(const MachineSpec& spec);
+std::string EncodeName(std::uint32_t vm);
+std::string EncodeLastVm(std::uint32_t vm);
+std::string EncodeInfo(const NodeInfo& info);
+
+// kInvalidArgument says what is wrong; a format of later versions is kUnimplemented.
+Result<MachineSpec> DecodeSpec(std::string_view value);
+Result<std::uint32_t> DecodeName(std::string_view value);
+Result<std::uint32_t> DecodeLastVm(std::string_view value);
+Result<NodeInfo> DecodeInfo(std::string_view value);
+
+}  // namespace gemel::etcd
