@@ -89,6 +89,7 @@ class VmAgent {
   }
 
   const Ownership& record() const { return record_; }
+  Revision changed() const { return changed_; }
   // A key that is not below ours was on the storage: a person must look.
   bool refused() const { return claim_.phase() == StorageClaim::Phase::kRefused; }
   const Outstanding& call() const { return call_; }

@@ -52,7 +52,7 @@ void IscsiClusterDisks::Execute(ClusterVm vm, const StorageCommand& command, Don
     if (!begun) {
       known_[vm].trouble = begun.error().message;
       LOG(kError, "cluster", "machine {}: its disks: {}", vm, begun.error().message);
-      return Answer({}, std::move(done));
+      return AnswerLater(vm, done);
     }
     if ((*begun)->sessions.empty()) return Answer(OursAlone(command), std::move(done));
     claims_[vm] = std::move(*begun);
@@ -137,6 +137,11 @@ void IscsiClusterDisks::Answer(const StorageAnswer& answer, Done done) const {
   outside_.loop->Post([done = std::move(done), answer, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) done(answer);
   });
+}
+
+// That nothing is known. Whoever hears of it asks again at once.
+void IscsiClusterDisks::AnswerLater(ClusterVm vm, const Done& done) {
+  if (!troubles_[vm].Start(outside_.loop, kRetryMs, [done] { done({}); })) Answer({}, done);
 }
 
 IscsiClusterDisks::Known IscsiClusterDisks::known(ClusterVm vm) const {

@@ -41,6 +41,7 @@ class IscsiClusterDisks final : public ClusterDisks {
   };
   // Without a command for so long its sessions end.
   static constexpr std::int64_t kIdleMs = 5'000;
+  static constexpr std::int64_t kRetryMs = 500;  // between two tries that cannot even begin
 
   // What `outside` names outlives it.
   explicit IscsiClusterDisks(Outside outside) : outside_(std::move(outside)) {}
@@ -73,10 +74,12 @@ class IscsiClusterDisks final : public ClusterDisks {
   void EndLater(ClusterVm vm, std::int64_t after_ms);
   void Drop(ClusterVm vm);
   void Answer(const cluster::StorageAnswer& answer, Done done) const;
+  void AnswerLater(ClusterVm vm, const Done& done);
 
   const Outside outside_;
   std::map<ClusterVm, std::unique_ptr<Claim>> claims_;
   std::map<ClusterVm, Known> known_;
+  std::map<ClusterVm, Timer> troubles_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -37,7 +37,9 @@ void ClusterManager::Want(ClusterVm vm, cluster::Want want, cluster::NodeId to) 
 }
 
 void ClusterManager::OnProcess(ClusterVm vm, const Process& process) {
-  Machine& machine = machines_.at(vm);
+  const auto found = machines_.find(vm);
+  if (found == machines_.end()) return;  // the end of one that was removed
+  Machine& machine = found->second;
   if (machine.process.state != process.state) machine.asked = ForProcess::kNothing;
   machine.process = process;
   Run();
@@ -163,7 +165,9 @@ void ClusterManager::Act(Time now, const cluster::SessionView& session, ClusterV
           *step.txn, [this, alive = std::weak_ptr(alive_), vm,
                       id = machine.agent.call().id](const cluster::TxnReply& reply) {
             if (alive.expired()) return;
-            machines_.at(vm).agent.OnReply(outside_.now(), id, reply, memory_, rules_);
+            const auto found = machines_.find(vm);
+            if (found == machines_.end()) return;
+            found->second.agent.OnReply(outside_.now(), id, reply, memory_, rules_);
             Run();
           });
     }
@@ -183,9 +187,9 @@ void ClusterManager::Act(Time now, const cluster::SessionView& session, ClusterV
 // An answer to a command that was given up meanwhile finds no one.
 void ClusterManager::OnStorage(ClusterVm vm, std::uint64_t call,
                                const cluster::StorageAnswer& answer) {
-  Machine& machine = machines_.at(vm);
-  if (call != machine.storage_call) return;
-  machine.agent.OnStorage(answer, rules_);
+  const auto found = machines_.find(vm);
+  if (found == machines_.end() || call != found->second.storage_call) return;
+  found->second.agent.OnStorage(answer, rules_);
   Run();
 }
 
@@ -260,8 +264,8 @@ std::vector<ClusterManager::MachineStatus> ClusterManager::machines() const {
   std::vector<MachineStatus> all;
   all.reserve(machines_.size());
   for (const auto& [vm, machine] : machines_) {
-    all.push_back({vm, machine.agent.record(), machine.process, machine.want,
-                   machine.agent.refused(), machine.unreadable});
+    all.push_back({vm, machine.agent.record(), machine.agent.changed(), machine.process,
+                   machine.want, machine.agent.refused(), machine.unreadable});
   }
   return all;
 }
@@ -269,7 +273,8 @@ std::vector<ClusterManager::MachineStatus> ClusterManager::machines() const {
 std::vector<ClusterManager::PeerStatus> ClusterManager::peers() const {
   std::vector<PeerStatus> all;
   all.reserve(challengers_.size());
-  for (const auto& [node, challenger] : challengers_) all.push_back({node, challenger.record()});
+  for (const auto& [node, challenger] : challengers_)
+    all.push_back({node, challenger.record(), challenger.session()});
   return all;
 }
 

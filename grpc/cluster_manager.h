@@ -62,6 +62,8 @@ class ClusterManager {
 
   // Adds a machine, with the process that an earlier gemeld left running, if any.
   void Add(ClusterVm vm, const cluster::Process& process = {});
+  // Forgets one of which no process is left here.
+  void Remove(ClusterVm vm) { machines_.erase(vm); }
   // What shall become of it here; kLeave until said.
   void Want(ClusterVm vm, cluster::Want want, cluster::NodeId to = 0);
   // What its process is now. A process that runs under the grant that was given last is not news.
@@ -75,6 +77,7 @@ class ClusterManager {
   struct MachineStatus {
     ClusterVm vm = 0;
     cluster::Ownership record;
+    cluster::Revision changed;  // its record's last change; 0: there is none
     cluster::Process process;
     cluster::Want want = cluster::Want::kLeave;
     bool refused = false;    // its disk has a key above ours: a person must look
@@ -83,10 +86,13 @@ class ClusterManager {
   struct PeerStatus {
     cluster::NodeId node = 0;
     cluster::SessionRecord record;
+    cluster::Revision changed;
   };
   std::vector<MachineStatus> machines() const;
   std::vector<PeerStatus> peers() const;
   bool alarmed() const { return memory_.alarmed(); }
+  // Whether anything of etcd was believed yet.
+  bool shown() const { return shown_; }
   // Whether this node may take and start machines now.
   bool live() const { return Session().live; }
 

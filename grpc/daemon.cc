@@ -9,7 +9,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <functional>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -20,6 +22,8 @@
 #include "grpc/access_service.h"
 #include "grpc/api_metrics.h"
 #include "grpc/api_server.h"
+#include "grpc/cluster_parts.h"
+#include "grpc/clusters_service.h"
 #include "grpc/consoles_service.h"
 #include "grpc/disk_pools.h"
 #include "grpc/disks_service.h"
@@ -67,7 +71,9 @@ class Daemon {
  private:
   Status PrepareFolders();
   Status PrepareAccess();
+  Status PrepareCluster();
   Status PrepareManager();
+  Status BeginManager(std::function<void(Status)> ready);
   Status StartManager();
   void StartSampler();
   Status StartMetrics();
@@ -93,12 +99,15 @@ class Daemon {
   Published published_;
   std::unique_ptr<VmManager> manager_;
   std::unique_ptr<VmSupervisor> supervisor_;
+  std::optional<cluster::ClusterConfig> cluster_config_;
+  std::unique_ptr<ClusterParts> cluster_;  // on the manager's loop
   std::unique_ptr<VmSampler> sampler_;
   ServiceContext services_;
   std::unique_ptr<VirtualMachinesService> vms_;
   std::unique_ptr<OperationsService> operations_;
   std::unique_ptr<EventsService> events_;
   std::unique_ptr<NodesService> nodes_;
+  std::unique_ptr<ClustersService> clusters_;
   std::unique_ptr<DisksService> disks_;
   std::unique_ptr<NetworksService> networks_service_;
   std::unique_ptr<ConsolesService> consoles_;
@@ -123,6 +132,7 @@ Daemon::~Daemon() {
     manager_thread_.join();
   }
   sampler_.reset();
+  cluster_.reset();
   networks_.reset();
   supervisor_.reset();
   manager_.reset();
@@ -211,14 +221,41 @@ void Daemon::StartSampler() {
   });
 }
 
+// A node that is one of a cluster's, and does not know of it, would run machines that are another's.
+Status Daemon::PrepareCluster() {
+  if (StampOf(config_.cluster_file).size < 0) return {};
+  ASSIGN_OR_RETURN(cluster_config_, cluster::ReadClusterConfig(config_.cluster_file));
+  if (cluster_config_->role != cluster::Role::kNode)
+    return FailedPrecondition("{}: a witness runs no machines", config_.cluster_file);
+  if (!cluster_config_->name.empty() && cluster_config_->name != config_.node)
+    return FailedPrecondition("node: \"{}\": {} says that this one is \"{}\"", config_.node,
+                              config_.cluster_file, cluster_config_->name);
+  return {};
+}
+
+// On the manager's loop.
+Status Daemon::BeginManager(std::function<void(Status)> ready) {
+  if (cluster_config_) {
+    etcd::NodeInfo self{config_.node, config_.tls_listen, GEMEL_VERSION, config_.memory_capacity,
+                        false};
+    ASSIGN_OR_RETURN(cluster_, ClusterParts::Create(
+                                   *cluster_config_, std::move(self),
+                                   {loop_.get(), &clock_, supervisor_.get(), manager_->records()}));
+    manager_->Join(cluster_->member());
+  }
+  manager_->Begin(supervisor_.get(), std::move(ready));
+  return {};
+}
+
 // Returns once the machines of before were found again.
 Status Daemon::StartManager() {
   std::promise<Status> ready;
   loop_->Post([this, &ready] {
-    manager_->Begin(supervisor_.get(), [this, &ready](Status status) {
+    const Status begun = BeginManager([this, &ready](Status status) {
       if (status) StartSampler();
       ready.set_value(std::move(status));
     });
+    if (!begun) ready.set_value(begun);
   });
   ASSIGN_OR_RETURN(manager_thread_, StartThread("manager", [this] { loop_->Run(); }));
   ASSIGN_OR_RETURN(worker_thread_, StartThread("disks", [this] { worker_loop_->Run(); }));
@@ -241,6 +278,7 @@ Status Daemon::Begin() {
       main_loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { main_loop_->Stop(); }));
   RETURN_IF_ERROR(PrepareFolders());
   RETURN_IF_ERROR(PrepareAccess());
+  RETURN_IF_ERROR(PrepareCluster());
   RETURN_IF_ERROR(PrepareManager());
   RETURN_IF_ERROR(StartManager());
   vms_ = std::make_unique<VirtualMachinesService>(&services_);
@@ -249,6 +287,9 @@ Status Daemon::Begin() {
   nodes_ = std::make_unique<NodesService>(
       &services_, NodesService::Facts{config_.node, GEMEL_VERSION, config_.memory_capacity,
                                       std::thread::hardware_concurrency() * 1000});
+  clusters_ = std::make_unique<ClustersService>(&services_, cluster_ ? cluster_->member() : nullptr,
+                                                cluster_config_ ? cluster_config_->cluster : "",
+                                                config_.node);
   disks_ = std::make_unique<DisksService>(&services_, pools_.get(), worker_loop_.get());
   networks_service_ = std::make_unique<NetworksService>(&services_);
   consoles_ = std::make_unique<ConsolesService>(&services_);
@@ -258,8 +299,8 @@ Status Daemon::Begin() {
   ASSIGN_OR_RETURN(
       server_,
       ApiServer::Start(config_,
-                       {vms_.get(), operations_.get(), events_.get(), nodes_.get(), disks_.get(),
-                        networks_service_.get(), consoles_.get(), access_.get()},
+                       {vms_.get(), operations_.get(), events_.get(), nodes_.get(), clusters_.get(),
+                        disks_.get(), networks_service_.get(), consoles_.get(), access_.get()},
                        main_loop_.get(), credentials_, std::move(interceptors)));
   RETURN_IF_ERROR(StartMetrics());
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,

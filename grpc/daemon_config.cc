@@ -22,7 +22,7 @@ constexpr std::string_view kHelp =
     "usage: gemeld [--config FILE] [--state-dir DIR] [--run-dir DIR] [--node NAME] [--boot-dir "
     "DIR]\n"
     "              [--listen ADDRESS:PORT --pki-dir DIR] [--log-level debug|info|warning|error]\n"
-    "              [--metrics-listen [ADDRESS:]PORT]\n"
+    "              [--metrics-listen [ADDRESS:]PORT] [--cluster FILE]\n"
     "The API is at <run-dir>/api.sock, and with TLS at --listen. See docs/GEMELD.md.\n";
 
 Result<LogLevel> ParseLevel(std::string_view word) {
@@ -180,6 +180,10 @@ Status SetWord(const std::string& word, const std::string& value, DaemonConfig& 
       {"--cgroup-parent", "cgroup_parent"}, {"--node", "node"},
       {"--listen", "tls.listen"},           {"--pki-dir", "tls.pki_dir"},
       {"--log-level", "log_level"},         {"--metrics-listen", "metrics.listen"}};
+  if (word == "--cluster") {
+    config.cluster_file = value;
+    return {};
+  }
   const auto key = kKeys.find(word);
   if (key == kKeys.end()) return InvalidArgument("{}: unknown word; gemeld --help", word);
   return SetText(key->second, value, config);

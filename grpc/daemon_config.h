@@ -61,6 +61,8 @@ struct DaemonConfig {
   std::string tls_listen;     // empty: no TCP
   std::string metrics_listen;  // "ADDRESS:PORT" of /metrics; empty: none
   std::string pki_dir = "/etc/gemel/pki";
+  // cluster/config/cluster_config.h; this node is one of a cluster's if it is there.
+  std::string cluster_file = "/etc/gemel/cluster.toml";
 };
 
 // The words after the program's name; `--config FILE` is read first, wherever it stands.

@@ -26,6 +26,14 @@ void FencedMachines::Add(ClusterVm vm, const VmUid& uid) {
   vms_[uid] = vm;
 }
 
+void FencedMachines::Remove(ClusterVm vm) {
+  if (const auto found = uids_.find(vm); found != uids_.end()) {
+    vms_.erase(found->second);
+    uids_.erase(found);
+  }
+  timers_.erase(vm);
+}
+
 Process FencedMachines::Adopted(const AdoptedVm& found) {
   if (found.state == AdoptedVm::State::kLive) {
     // Its daemon ended in the middle of its start: nobody else will go on with that. Its end is told.
@@ -63,7 +71,11 @@ void FencedMachines::Start(ClusterVm vm, Grant grant) {
   start->fence = GrantOf(vm, std::move(grant));
   outside_.supervisor->Start(
       std::move(*start), [this, alive = std::weak_ptr(alive_), vm, process](const Status& status) {
-        if (alive.expired() || status) return;
+        if (alive.expired()) return;
+        if (status) {
+          if (outside_.on_begun) outside_.on_begun(vm);
+          return;
+        }
         Failed(vm, status.error());
         // Storage refused it: only under another epoch may it be tried again.
         if (status.error().code == Code::kAborted) return Tell(vm, process);
@@ -90,11 +102,12 @@ cluster::FenceGrant FencedMachines::GrantOf(ClusterVm vm, Grant grant) const {
 }
 
 void FencedMachines::Stop(ClusterVm vm) {
-  outside_.supervisor->PowerButton(uids_.at(vm), [](const Status&) {});
-  const Status timed = timers_[vm].Start(outside_.loop, kStopMs, [this, vm] {
-    outside_.supervisor->PowerOff(uids_.at(vm), [](const Status&) {});
-  });
-  if (!timed) outside_.supervisor->PowerOff(uids_.at(vm), [](const Status&) {});
+  const VmUid uid = uids_.at(vm);
+  const auto off = [this, uid] { outside_.supervisor->PowerOff(uid, [](const Status&) {}); };
+  const std::int64_t patience = outside_.patience_ms ? outside_.patience_ms(vm) : kStopMs;
+  if (patience == 0) return off();
+  outside_.supervisor->PowerButton(uid, [](const Status&) {});
+  if (!timers_[vm].Start(outside_.loop, patience, off)) off();
 }
 
 void FencedMachines::Kill(ClusterVm vm) {
@@ -118,6 +131,7 @@ void FencedMachines::Failed(ClusterVm vm, const Error& error) {
 
 // Nothing of it is left, so that it can be started again.
 void FencedMachines::Gone(ClusterVm vm) {
+  if (!uids_.contains(vm)) return;
   timers_.erase(vm);
   static_cast<void>(outside_.supervisor->Release(uids_.at(vm)));
   Tell(vm, {});

@@ -24,6 +24,10 @@ class FencedMachines : public ClusterMachines {
     std::function<void(ClusterVm vm, const cluster::Process& process)> on_process;
     std::function<void(ClusterVm vm, const Error& error)> on_failure;  // for people; may be empty
     ClusterIdentity identity = {};                                     // for its disks on targets
+    // Its guest runs under the grant that was given last. May be empty.
+    std::function<void(ClusterVm vm)> on_begun = {};
+    // How long a guest has to switch itself off; 0: it is not asked. Empty: kStopMs.
+    std::function<std::int64_t(ClusterVm vm)> patience_ms = {};
   };
   // What is asked of a guest that shall stop; after so long it is switched off.
   static constexpr std::int64_t kStopMs = 30'000;
@@ -34,6 +38,8 @@ class FencedMachines : public ClusterMachines {
 
   // Which machine that uid is. Before anything else of it.
   void Add(ClusterVm vm, const VmUid& uid);
+  // Forgets one of which no process is left.
+  void Remove(ClusterVm vm);
   // What an earlier daemon left of it: for ClusterManager::Add. One that ended is released.
   cluster::Process Adopted(const AdoptedVm& found);
   // Whether the event was of a machine of the cluster.

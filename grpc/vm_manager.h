@@ -22,6 +22,7 @@
 #include "base/event_loop.h"
 #include "grpc/access/authorizer.h"
 #include "grpc/api_error.h"
+#include "grpc/cluster_seat.h"
 #include "grpc/convert.h"
 #include "grpc/directory.h"
 #include "grpc/disk_pools.h"
@@ -69,7 +70,7 @@ struct Published {
   std::unique_ptr<EventLog> events;
 };
 
-class VmManager {
+class VmManager : private ClusterRecords {
  public:
   using Reply = std::function<void(ApiResult<v1::Operation>)>;
 
@@ -88,7 +89,11 @@ class VmManager {
   // All outlive it. `published->events` is made by Begin.
   VmManager(EventLoop* loop, Timers* timers, const Clock* clock, VmStore* store,
             Published* published, Options options);
-  ~VmManager();
+  ~VmManager() override;
+
+  // Before Begin: this node is one of a cluster's. It outlives the manager, or its last call.
+  void Join(ClusterSeat* cluster) { cluster_ = cluster; }
+  ClusterRecords* records() { return this; }
 
   // Reads the store, publishes, finds the processes again and reconciles. `ready` is called once, with
   // what could not be read; calls may come from then on. `supervisor` outlives the manager.
@@ -145,6 +150,9 @@ class VmManager {
     std::int64_t not_before_ns = 0;       // no start before this (CLOCK_MONOTONIC)
     std::optional<Timers::Id> timer;      // of Reconcile
     std::set<std::string> operations;     // that are not done, by name
+    // Of a machine of the cluster's: `process` is what it is on whichever node has it.
+    ClusterStanding standing;
+    bool cluster_call = false;  // a change of it in etcd is under way
   };
   struct Waiter {
     std::string operation;
@@ -167,6 +175,26 @@ class VmManager {
   ApiResult<void> CheckQuota(const std::string& project, const access::Usage& more) const;
   ApiResult<void> ChangeDesired(Vm& vm, StoredVm& next, v1::DesiredState desired,
                                 const v1::Operation& operation, Batch& batch);
+
+  // vm_manager_cluster.cc
+  static bool IsClusters(const Vm& vm) { return vm.stored.vm.spec().has_failover(); }
+  bool IsHere(const Vm& vm) const { return !IsClusters(vm) || vm.standing.here; }
+  ApiResult<void> CheckHere(const Vm& vm, std::string_view verb) const;
+  ApiResult<void> CheckCluster(const v1::VirtualMachine& vm, std::string_view prefix) const;
+  ApiResult<void> MayChangeCluster() const;
+  void CreateInCluster(CallInfo call, StoredVm next, Reply reply);
+  void FinishInCluster(CallInfo call, StoredVm next, Batch batch, v1::Operation operation,
+                       Reply reply);
+  void Renumber(Batch& batch) const;
+  void BeginCluster(const Adoption& adoption);
+  void FillClusterStatus(const Vm& vm, StoredVm& next) const;
+  void PursueHere(Vm& vm);
+  bool TakeSpec(const ClusterSpec& spec) override;
+  bool DropSpec(const VmUid& uid) override;
+  v1::VirtualMachine StoppedSpec(const VmUid& uid) const override;
+  void OnStanding(const VmUid& uid, const ClusterStanding& standing) override;
+  ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) override;
+  ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const override;
 
   // vm_manager_state.cc
   void Touch(v1::VirtualMachine& vm) const;
@@ -273,6 +301,8 @@ class VmManager {
   Published* const published_;
   const Options options_;
   VmSupervisor* supervisor_ = nullptr;
+  ClusterSeat* cluster_ = nullptr;  // none: this node is in no cluster
+  std::set<std::string> creating_;  // machines of the cluster's, whose creation is under way
 
   std::map<std::string, Vm> vms_;                       // by name
   std::map<VmUid, std::string> names_;                  // by uid

@@ -72,7 +72,7 @@ void VmManager::Adopted(const Adoption& adoption) {
     LOG_UNLIMITED(kWarning, "manager", "cleaned away what belonged to nobody: {}", orphan);
   for (const AdoptedVm& found : adoption.vms) {
     Vm* vm = FindUid(found.uid);
-    if (vm == nullptr) continue;
+    if (vm == nullptr || IsClusters(*vm)) continue;
     const v1::VirtualMachineState before = vm->stored.vm.status().state();
     switch (found.state) {
       case AdoptedVm::State::kLive:
@@ -101,6 +101,7 @@ void VmManager::Adopted(const Adoption& adoption) {
                        "the daemon was restarted: it may or may not have been carried out"));
   }
   const Status stored = batch.put_operations.empty() ? Status() : Commit(std::move(batch));
+  BeginCluster(adoption);
   std::exchange(ready_, nullptr)(stored);
   AdoptNetworks();
   std::vector<std::string> names;

@@ -157,6 +157,9 @@ void VmManager::Act(const CallInfo& call, const Request& request, const Reply& r
       NewOperation(call, LastPart(ProjectOf(request.name())), request.name(), next.vm.uid());
   if (auto changed = change(**vm, next, operation, batch); !changed)
     return reply(std::unexpected(std::move(changed).error()));
+  const bool another = next.vm.desired_state() != (*vm)->stored.vm.desired_state();
+  if (IsClusters(**vm) && another)
+    return FinishInCluster(call, std::move(next), std::move(batch), std::move(operation), reply);
   FillStatus(**vm, next);
   AddStateEvent(batch, **vm, next, &operation);
   batch.put_vms.push_back(std::move(next));
@@ -175,6 +178,7 @@ ApiResult<void> VmManager::Check(const v1::VirtualMachine& vm, std::string_view 
       !timeout)
     return timeout;
   if (auto own = CheckDisks(vm, spec); !own) return own;
+  if (auto cluster = CheckCluster(vm, spec); !cluster) return cluster;
   auto config = ToMachineConfig(vm.spec(), LastPart(vm.name()), vm.uid(), options_.paths, spec);
   if (!config) return std::unexpected(std::move(config).error());
   auto limits = ToLimits(vm.spec(), spec);
@@ -219,7 +223,7 @@ void VmManager::Create(CallInfo call, v1::CreateVirtualMachineRequest request, R
         "vm_id", fmt::format("\"{}\" is not 1 to 63 of a-z, 0-9 and '-', beginning with a letter",
                              request.vm_id())));
   const std::string name = MakeResourceName(*project, kCollection, request.vm_id());
-  if (const auto found = vms_.find(name); found != vms_.end())
+  if (vms_.contains(name) || creating_.contains(name))
     return refuse(ResourceExists("vm", name, ""));
   if (request.virtual_machine().desired_state() == v1::DESIRED_STATE_PAUSED)
     return refuse(
@@ -243,6 +247,8 @@ void VmManager::Create(CallInfo call, v1::CreateVirtualMachineRequest request, R
   if (run) AddRunning(next.vm.spec(), more);
   if (auto quota = CheckQuota(ProjectOf(name), more); !quota)
     return refuse(std::move(quota).error());
+  if (next.vm.spec().has_failover())
+    return CreateInCluster(std::move(call), std::move(next), std::move(reply));
   Vm vm;
   vm.stored = next;
   if (run) {
@@ -281,6 +287,12 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
                      fmt::format("\"{}\" cannot become \"{}\": guests rely on it",
                                  vm.stored.vm.spec().machine_type(), next.vm.spec().machine_type()),
                      reason::kImmutableField));
+  if (next.vm.spec().has_failover() != IsClusters(vm))
+    return refuse(InvalidField("virtual_machine.spec.failover",
+                               "a machine is one node's or the cluster's from its creation on: "
+                               "create another with the same "
+                               "disks, and delete this one",
+                               reason::kImmutableField));
   if (auto nics = SettleNics(next.vm, &vm.stored.vm.spec(), kSpecPrefix); !nics)
     return refuse(std::move(nics).error());
   if (auto valid = Check(next.vm, kPrefix); !valid) return refuse(std::move(valid).error());
@@ -294,7 +306,7 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
   v1::Operation operation = NewOperation(call, LastPart(ProjectOf(name)), name, next.vm.uid());
   if (!paths.empty()) {
     Touch(next.vm);
-    if (vm.process != Process::kNone) CopyLive(next.vm.spec(), next.running_spec);
+    if (vm.process != Process::kNone && IsHere(vm)) CopyLive(next.vm.spec(), next.running_spec);
     FillStatus(vm, next);
     AddEvent(batch, v1::EVENT_TYPE_CONFIGURATION_CHANGED, next.vm, "REQUESTED", "", &operation);
     v1::ConfigurationChange& change = *batch.events.back().second.mutable_configuration_change();
@@ -303,6 +315,9 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
     change.set_etag(next.vm.etag());
   }
   if (!call.validate_only) EndOperation(batch, operation, next.vm);
+  if (IsClusters(vm) && !paths.empty())
+    return FinishInCluster(std::move(call), std::move(next), std::move(batch), std::move(operation),
+                           std::move(reply));
   batch.put_vms.push_back(std::move(next));
   Finish(call, std::move(batch), std::move(operation), reply);
   if (!call.validate_only && vm.process != Process::kNone) ApplyLive(vm);
@@ -331,6 +346,11 @@ void VmManager::Delete(CallInfo call, v1::DeleteVirtualMachineRequest request, R
   Supersede(batch, vm, operation);
   next.deleting = true;
   next.vm.set_desired_state(v1::DESIRED_STATE_STOPPED);
+  if (IsClusters(vm)) {
+    Touch(next.vm);
+    return FinishInCluster(std::move(call), std::move(next), std::move(batch), std::move(operation),
+                           std::move(reply));
+  }
   FillStatus(vm, next);
   AddStateEvent(batch, vm, next, &operation);
   // With a process still there, or its end not stored, the machine goes with Reconcile.
@@ -349,13 +369,14 @@ void VmManager::Start(CallInfo call, v1::StartVirtualMachineRequest request, Rep
           return std::unexpected(WrongState(request.name(), request.name() + " is being stopped"));
         if (vm.process != Process::kNone && next.vm.desired_state() == v1::DESIRED_STATE_RUNNING)
           return std::unexpected(WrongState(request.name(), request.name() + " runs already"));
-        if (auto room = CheckCapacity(vm); !room) return room;
+        if (!IsClusters(vm))
+          if (auto room = CheckCapacity(vm); !room) return room;
         access::Usage more;
         if (!WantsToRun(next)) AddRunning(next.vm.spec(), more);
         if (auto quota = CheckQuota(ProjectOf(request.name()), more); !quota) return quota;
         vm.not_before_ns = 0;
         next.vm.mutable_status()->set_restart_count(0);
-        if (vm.process == Process::kNone) next.running_spec = next.vm.spec();
+        if (vm.process == Process::kNone && !IsClusters(vm)) next.running_spec = next.vm.spec();
         operation.mutable_metadata()->set_cancellable(true);
         return ChangeDesired(vm, next, v1::DESIRED_STATE_RUNNING, operation, batch);
       });
@@ -365,6 +386,7 @@ void VmManager::Shutdown(CallInfo call, v1::ShutdownVirtualMachineRequest reques
   Act(call, request, reply,
       [&](Vm& vm, StoredVm& next, v1::Operation& operation, Batch& batch) -> ApiResult<void> {
         if (auto timeout = CheckTimeout("timeout", request.timeout()); !timeout) return timeout;
+        if (auto here = CheckHere(vm, "shut down"); !here) return here;
         if (vm.process != Process::kRunning || vm.off_asked)
           return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
         if (Pending(vm, "Shutdown") != nullptr)
@@ -399,6 +421,7 @@ void VmManager::Stop(CallInfo call, v1::StopVirtualMachineRequest request, Reply
 
 void VmManager::Reset(CallInfo call, v1::ResetVirtualMachineRequest request, Reply reply) {
   Act(call, request, reply, [&](Vm& vm, StoredVm&, v1::Operation&, Batch&) -> ApiResult<void> {
+    if (auto here = CheckHere(vm, "reset"); !here) return here;
     if (vm.process == Process::kRunning && !vm.off_asked) return {};
     return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
   });
@@ -407,6 +430,9 @@ void VmManager::Reset(CallInfo call, v1::ResetVirtualMachineRequest request, Rep
 void VmManager::Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Reply reply) {
   Act(call, request, reply,
       [&](Vm& vm, StoredVm& next, v1::Operation& operation, Batch& batch) -> ApiResult<void> {
+        if (IsClusters(vm))
+          return std::unexpected(
+              WrongState(request.name(), request.name() + " is the cluster's: it has no pause"));
         if (vm.process != Process::kRunning || vm.off_asked ||
             next.vm.desired_state() != v1::DESIRED_STATE_RUNNING)
           return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
@@ -474,6 +500,9 @@ void VmManager::ForgetWait(std::uint64_t id) { waiters_.erase(id); }
 ApiResult<VmUid> VmManager::UidOf(const std::string& name) const {
   const auto found = vms_.find(name);
   if (found == vms_.end()) return std::unexpected(ResourceNotFound("vm", name));
+  if (found->second.process != Process::kNone)
+    if (auto here = CheckHere(found->second, "reached"); !here)
+      return std::unexpected(std::move(here).error());
   return found->second.stored.vm.uid();
 }
 

@@ -27,6 +27,9 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
   Vm* vm = FindUid(uid);
   if (vm == nullptr) return;
   const std::string name = vm->stored.vm.name();
+  if (cluster_ != nullptr && cluster_->OnVmEvent(uid, event) &&
+      std::holds_alternative<VmEnded>(event))
+    return;
   if (const auto* ended = std::get_if<VmEnded>(&event)) {
     vm->exit = ended->exit;
     vm->process = Process::kNone;
@@ -121,7 +124,7 @@ bool VmManager::Settle(Vm& vm) {
   FillStatus(vm, next);
   AddStateEvent(batch, vm, next, cause);
   SettleOperations(vm, next, batch);
-  const bool gone = next.deleting && vm.process == Process::kNone && !vm.busy;
+  const bool gone = next.deleting && vm.process == Process::kNone && !vm.busy && !IsClusters(vm);
   if (gone) {
     AddEvent(batch, v1::EVENT_TYPE_DELETED, next.vm,
              next.vm.status().reason().empty() ? "REQUESTED" : next.vm.status().reason(), "",
@@ -231,6 +234,13 @@ void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batc
                     [&](const v1::Operation& put) { return put.name() == name; });
     if (ended_above) continue;
     const bool runs = vm.process == Process::kRunning && !vm.busy;
+    if ((verb == "Create" || verb == "Start") && IsClusters(vm) && vm.standing.stuck) {
+      EndOperation(batch, operation,
+                   MakeApiError(Code::kFailedPrecondition, vm.standing.reason,
+                                Printable(vm.standing.message) + " (it is tried again)"));
+      continue;
+    }
+    if (verb == "Delete" && IsClusters(vm)) continue;  // until it is in the cluster no more
     const bool done = ((verb == "Create" || verb == "Start" || verb == "Resume") && runs) ||
                       (verb == "Pause" && vm.process == Process::kPaused && !vm.busy) ||
                       ((verb == "Stop" || verb == "Delete" || verb == "Shutdown") && gone);
@@ -246,6 +256,7 @@ void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batc
 }
 
 void VmManager::Pursue(Vm& vm) {
+  if (IsClusters(vm)) return PursueHere(vm);
   if (vm.busy || vm.process == Process::kStarting) return;
   const bool wanted =
       vm.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED && !vm.stored.deleting;
@@ -356,6 +367,11 @@ void VmManager::PursueShutdown(Vm& vm, const v1::Operation& operation) {
                             clock_->RealtimeNow() / 1'000'000;
   if (left <= 0) {
     Batch batch;
+    if (operation.metadata().force() && IsClusters(vm)) {
+      cluster_->StopItself(vm.stored.vm.status().failover().number(), "SHUTDOWN_FORCED",
+                           "its guest has not switched itself off in time");
+      return;
+    }
     if (operation.metadata().force()) {
       StoredVm next = vm.stored;
       next.vm.set_desired_state(v1::DESIRED_STATE_STOPPED);

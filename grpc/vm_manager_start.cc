@@ -49,9 +49,9 @@ ApiResult<void> VmManager::CheckCapacity(const Vm& vm) const {
   std::uint64_t memory = 0;
   std::uint64_t millis = 0;
   for (const auto& [name, other] : vms_) {
-    const bool counts =
-        &other != &vm && (other.process != Process::kNone ||
-                          other.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED);
+    const bool wanted = other.process != Process::kNone ||
+                        other.stored.vm.desired_state() != v1::DESIRED_STATE_STOPPED;
+    const bool counts = &other != &vm && (IsClusters(other) ? other.standing.here : wanted);
     if (!counts || name == vm.stored.vm.name()) continue;
     memory += MemoryNeed(other.stored.vm.spec());
     millis += other.stored.vm.spec().cpu().reservation_millis();
@@ -157,6 +157,7 @@ void VmManager::Launch(const VmUid& uid, VmStart start) {
 void VmManager::ApplyLive(Vm& vm) {
   const VmUid uid = vm.stored.vm.uid();
   if (vm.process != Process::kRunning && vm.process != Process::kPaused) return;
+  if (!IsHere(vm)) return;
   if (const auto limits = ToLimits(vm.stored.running_spec, "spec")) {
     if (const Status set = supervisor_->SetLimits(uid, *limits); !set)
       LOG(kWarning, "manager", "{}: limits: {}", uid, set.error().message);

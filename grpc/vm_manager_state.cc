@@ -58,6 +58,8 @@ void VmManager::FillStatus(const Vm& vm, StoredVm& next) const {
       state = wanted ? v1::VIRTUAL_MACHINE_STATE_PAUSED : v1::VIRTUAL_MACHINE_STATE_STOPPING;
       break;
   }
+  if (state == v1::VIRTUAL_MACHINE_STATE_STARTING && IsClusters(vm) && vm.standing.stuck)
+    state = v1::VIRTUAL_MACHINE_STATE_FAILED;
   if (status.state() != state) {
     status.set_state(state);
     *status.mutable_state_time() = Now();
@@ -67,6 +69,7 @@ void VmManager::FillStatus(const Vm& vm, StoredVm& next) const {
       status.clear_message();
     }
   }
+  if (IsClusters(vm) || next.vm.spec().has_failover()) return FillClusterStatus(vm, next);
   const bool has_process = vm.process != Process::kNone;
   if (!has_process) status.clear_start_time();
   status.set_pid(has_process ? supervisor_->Pid(next.vm.uid()) : 0);

@@ -27,6 +27,46 @@ def children(pid):
     return [int(word) for word in text.split()]
 
 
+def jail_of(mark):
+    """The outer process of the jail with that first word, or None."""
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            above = pathlib.Path(f"/proc/{parent}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if len(words) > 1 and words[0] == "gemel-jail" and words[1] == mark and above != words:
+            return int(entry.name)
+    return None
+
+
+def kill_jail(find):
+    """Kills the jail that `find` gives, and waits until it gives none."""
+    jail = find()
+    if jail is None:
+        return
+    for pid in [*children(jail), jail]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    end = time.monotonic() + keeper.PATIENCE
+    while find() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def console_of(folder):
+    """The console of a VM that may just be being started."""
+    end = time.monotonic() + keeper.PATIENCE
+    while True:
+        try:
+            return Console(folder)
+        except (FileNotFoundError, ConnectionRefusedError):
+            assert time.monotonic() < end, folder
+            time.sleep(0.01)
+
+
 def nearest(etcd, number):
     """The endpoints as node `number` has them: its own member first."""
     all_of_them = etcd.endpoints()
@@ -111,34 +151,14 @@ class Daemon:
 
     def jail(self):
         """The outer process of the VM's jail."""
-        mark = f"--vm={self.run_dir}/vms/{self.uid}"
-        for entry in pathlib.Path("/proc").iterdir():
-            try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-                parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
-                above = pathlib.Path(f"/proc/{parent}/cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if len(words) > 1 and words[0] == "gemel-jail" and words[1] == mark and above != words:
-                return int(entry.name)
-        return None
+        return jail_of(f"--vm={self.run_dir}/vms/{self.uid}")
 
     def vmm(self):
         """gemel-vmm itself."""
         return children(children(self.jail())[0])[0]
 
     def kill_vm(self):
-        jail = self.jail()
-        if jail is None:
-            return
-        for pid in [*children(jail), jail]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        end = time.monotonic() + keeper.PATIENCE
-        while self.jail() is not None and time.monotonic() < end:
-            time.sleep(0.01)
+        kill_jail(self.jail)
 
     def lose_power(self):
         """All of the node, in the order in which each could do least harm to the test: at once."""
@@ -159,13 +179,7 @@ class Daemon:
 
     def console(self):
         """The journal's lines, from the VM's first on; waits for a VM that is being started."""
-        end = time.monotonic() + keeper.PATIENCE
-        while True:
-            try:
-                return Console(self.run_dir / "vms" / self.uid)
-            except (FileNotFoundError, ConnectionRefusedError):
-                assert time.monotonic() < end, self.state
-                time.sleep(0.01)
+        return console_of(self.run_dir / "vms" / self.uid)
 
     def close(self):
         if self.process.poll() is None:

@@ -1,0 +1,341 @@
+#include "grpc/cluster_member.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "grpc/cluster_policy.h"
+
+namespace gemel::daemon {
+namespace {
+
+constexpr std::int64_t kTickMs = 100;
+constexpr int kTicksAWeave = 5;  // delays and windows pass without anything being said
+
+// What etcd keeps of a machine: of its status, only what its etag is made of.
+etcd::MachineSpec ToStored(const ClusterSpec& spec) {
+  v1::VirtualMachine machine = spec.machine;
+  machine.clear_status();
+  machine.mutable_status()->set_observed_generation(spec.machine.status().observed_generation());
+  return {machine.name(), machine.SerializeAsString(), spec.deleting, spec.at_once, spec.reason,
+          spec.message};
+}
+
+Result<ClusterSpec> FromStored(ClusterVm vm, const etcd::MachineSpec& stored) {
+  ClusterSpec spec{vm, {}, stored.deleting, stored.at_once, stored.reason, stored.message};
+  if (!spec.machine.ParseFromString(stored.machine) || spec.machine.name() != stored.name ||
+      spec.machine.uid().empty() || !spec.machine.spec().has_failover())
+    return InvalidArgument("it is no machine of this version's");
+  return spec;
+}
+
+// Of a view that shows nothing but heartbeats, nothing follows for machines.
+bool OnlyBeats(const etcd::ViewChange& change) {
+  return !change.whole && !change.keys.empty() &&
+         std::all_of(change.keys.begin(), change.keys.end(),
+                     [](const cluster::Key& key) { return key.kind == cluster::KeyKind::kBeat; });
+}
+
+template <class T>
+Result<T> ToResult(ApiResult<T> result) {
+  if (result) return std::move(*result);
+  return MakeError(static_cast<Code>(result.error().code()), result.error().message());
+}
+
+}  // namespace
+
+void ClusterMember::SeenStore::Commit(const cluster::Txn& txn, Done done) {
+  member_->store_.Commit(txn, std::move(done));
+}
+
+void ClusterMember::SeenStore::Watch(OnView on_view) {
+  member_->store_.Watch(
+      [this, on_view = std::move(on_view)](const etcd::View& view, const etcd::ViewChange& change) {
+        on_view(view, change);
+        member_->NoteBeats(view);
+        if (!OnlyBeats(change)) member_->Weave();
+      });
+}
+
+ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside outside)
+    : node_(node),
+      self_(std::move(self)),
+      outside_(std::move(outside)),
+      store_(outside_.loop, outside_.kv, outside_.clock, {}),
+      specs_(outside_.kv),
+      seen_store_(this),
+      fenced_({outside_.loop, outside_.supervisor,
+               [this](ClusterVm vm) -> Result<VmStart> {
+                 return ToResult(outside_.records->PrepareClusterStart(machines_.at(vm).uid));
+               },
+               [this](ClusterVm vm, const cluster::Process& process) { OnProcess(vm, process); },
+               [this](ClusterVm vm, const Error& error) {
+                 if (const auto found = machines_.find(vm); found != machines_.end())
+                   found->second.failure = error.message;
+               },
+               outside_.identity, [this](ClusterVm vm) { OnBegun(vm); },
+               [this](ClusterVm vm) { return PatienceMs(vm); }}),
+      manager_(node, {&seen_store_, outside_.keeper, &fenced_, outside_.disks, outside_.now}),
+      wishes_(node) {
+  store_.Listen(specs_.listener());
+}
+
+void ClusterMember::Begin(std::vector<AdoptedMachine> adopted) {
+  for (AdoptedMachine& one : adopted) {
+    machines_[one.vm].uid = one.found.uid;
+    fenced_.Add(one.vm, one.found.uid);
+    const cluster::Process process = fenced_.Adopted(one.found);
+    machines_[one.vm].begun = process.state != cluster::Process::State::kNone;
+    manager_.Add(one.vm, process);
+  }
+  began_ = true;
+  Tick();
+}
+
+void ClusterMember::Tick() {
+  manager_.Run();
+  if (ticks_++ % kTicksAWeave == 0) Weave();
+  if (!timer_.Start(outside_.loop, kTickMs, [this] { Tick(); }))
+    LOG(kError, "cluster", "timer: machines of the cluster are not looked after");
+}
+
+void ClusterMember::NoteBeats(const etcd::View& view) {
+  for (const auto& [node, entry] : view.nodes()) {
+    Beat& beat = beats_[node];
+    if (beat.changed == entry.beat.changed) continue;
+    beat = {entry.beat.changed, outside_.now()};
+  }
+}
+
+void ClusterMember::Look() {
+  if (!began_) return;
+  manager_.Run();
+  Weave();
+}
+
+// ---- calls --------------------------------------------------------------------------------------
+
+Status ClusterMember::MayChange() const {
+  if (outside_.keeper->view() == nullptr)
+    return MakeError(Code::kUnavailable, "gemel-keeper does not run on this node");
+  if (manager_.alarmed())
+    return MakeError(Code::kUnavailable, "etcd has gone back to an earlier state: see its restore");
+  if (!specs_.known() || !store_.trouble().empty())
+    return MakeError(Code::kUnavailable,
+                     fmt::format("this node does not reach a majority of the cluster{}{}",
+                                 store_.trouble().empty() ? "" : ": ", store_.trouble()));
+  return {};
+}
+
+bool ClusterMember::KnowsNode(const std::string& name) const { return NumberOf(name) != 0; }
+
+void ClusterMember::Create(const ClusterSpec& spec, Created done) {
+  specs_.Create(ToStored(spec), std::move(done));
+}
+
+void ClusterMember::Change(const ClusterSpec& spec, Done done) {
+  const auto found = machines_.find(spec.vm);
+  if (found == machines_.end() || !found->second.taken)
+    return done(MakeError(Code::kUnavailable, "its record was not seen yet"));
+  Machine& machine = found->second;
+  if (std::exchange(machine.changing, true))
+    return done(MakeError(Code::kAborted, "another change of it is under way: try again"));
+  specs_.Update(spec.vm, machine.revision, ToStored(spec),
+                [this, alive = std::weak_ptr(alive_), vm = spec.vm,
+                 done = std::move(done)](const Status& status) {
+                  if (alive.expired()) return;
+                  if (const auto still = machines_.find(vm); still != machines_.end())
+                    still->second.changing = false;
+                  done(status);
+                });
+}
+
+void ClusterMember::StopItself(std::uint32_t vm, const std::string& reason,
+                               const std::string& message) {
+  const auto found = machines_.find(vm);
+  if (found == machines_.end() || found->second.ended) return;
+  found->second.ended = {reason, message};
+  Weave();
+}
+
+// ---- processes ----------------------------------------------------------------------------------
+
+ClusterMember::Machine* ClusterMember::Find(const VmUid& uid, ClusterVm* vm) {
+  for (auto& [number, machine] : machines_) {
+    if (machine.uid != uid) continue;
+    *vm = number;
+    return &machine;
+  }
+  return nullptr;
+}
+
+bool ClusterMember::OnVmEvent(const VmUid& uid, const VmEvent& event) {
+  ClusterVm vm = 0;
+  Machine* const machine = Find(uid, &vm);
+  if (machine == nullptr) return false;
+  if (const auto* ended = std::get_if<VmEnded>(&event)) OnEnd(*machine, vm, ended->exit);
+  return fenced_.OnVmEvent(uid, event);
+}
+
+// Whether it is to run again is decided before the rules hear of its end.
+void ClusterMember::OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit) {
+  const bool wanted = machine.wish.want == cluster::Want::kRun && !machine.ended;
+  if (!wanted || exit.cause == VmExitCause::kPoweredOff) return;
+  const v1::FailoverSpec& policy = machine.spec.machine.spec().failover();
+  const cluster::Time now = outside_.now();
+  const cluster::Time window = ToPolicy(policy, 0, 0).window;
+  std::erase_if(machine.ends, [&](cluster::Time at) { return now - at >= window; });
+  machine.ends.push_back(now);
+  if (IsWanted(exit.cause))
+    machine.ended = {"GUEST_POWER_OFF", exit.reason};
+  else if (policy.stay_down())
+    machine.ended = {"STAYS_DOWN", exit.reason};
+  else if (machine.ends.size() > ToPolicy(policy, 0, 0).most_restarts)
+    machine.ended = {"TOO_MANY_RESTARTS", exit.reason};
+  // Left to this node alone until etcd says that it shall not run.
+  if (machine.ended) manager_.Want(vm, cluster::Want::kGiveAway, node_);
+}
+
+void ClusterMember::OnBegun(ClusterVm vm) {
+  const auto found = machines_.find(vm);
+  if (found == machines_.end()) return;
+  found->second.begun = true;
+  found->second.failure.clear();
+  Weave();
+}
+
+void ClusterMember::OnProcess(ClusterVm vm, const cluster::Process& process) {
+  if (const auto found = machines_.find(vm);
+      found != machines_.end() && process.state == cluster::Process::State::kNone)
+    found->second.begun = false;
+  manager_.OnProcess(vm, process);
+  Weave();
+}
+
+std::int64_t ClusterMember::PatienceMs(ClusterVm vm) const {
+  const auto found = machines_.find(vm);
+  if (found == machines_.end()) return 0;
+  const ClusterSpec& spec = found->second.spec;
+  const bool off = spec.machine.desired_state() == v1::DESIRED_STATE_STOPPED || spec.deleting;
+  if ((off && spec.at_once) || found->second.ended) return 0;
+  return FencedMachines::kStopMs;
+}
+
+Result<std::vector<DiskConfig>> ClusterMember::DisksOf(ClusterVm vm) const {
+  const auto found = machines_.find(vm);
+  if (found == machines_.end()) return MakeError(Code::kNotFound, "no such machine");
+  return ToResult(outside_.records->DisksOf(found->second.uid));
+}
+
+// ---- specs --------------------------------------------------------------------------------------
+
+void ClusterMember::TakeSpecs() {
+  for (const auto& [vm, entry] : specs_.specs()) {
+    const auto found = machines_.find(vm);
+    if (found != machines_.end() && found->second.taken && found->second.revision == entry.changed)
+      continue;
+    if (!entry.unreadable.empty()) {
+      LOG(kError, "cluster", "machine {}: {}", vm, entry.unreadable);
+    } else {
+      static_cast<void>(TakeSpec(vm, entry));
+    }
+  }
+}
+
+bool ClusterMember::TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>& entry) {
+  Result<ClusterSpec> spec = FromStored(vm, entry.value);
+  if (!spec) {
+    LOG(kError, "cluster", "machine {}: {}", vm, spec.error().message);
+    return false;
+  }
+  if (!outside_.records->TakeSpec(*spec)) return false;
+  const bool added = machines_.contains(vm);
+  Machine& machine = machines_[vm];
+  machine.uid = spec->machine.uid();
+  machine.spec = std::move(*spec);
+  machine.revision = entry.changed;
+  machine.taken = true;
+  const bool off = machine.spec.machine.desired_state() == v1::DESIRED_STATE_STOPPED;
+  if (off || machine.spec.deleting) machine.ended.reset();
+  if (!added) {
+    fenced_.Add(vm, machine.uid);
+    manager_.Add(vm);
+  }
+  return true;
+}
+
+// What is in the cluster no more was nobody's when it went, or its owner was shut out.
+void ClusterMember::DropSpecs() {
+  std::vector<ClusterVm> gone;
+  for (const ClusterManager::MachineStatus& status : manager_.machines()) {
+    if (specs_.specs().contains(status.vm)) continue;
+    const auto found = machines_.find(status.vm);
+    if (found == machines_.end()) continue;
+    Machine& machine = found->second;
+    if (status.process.state != cluster::Process::State::kNone) {
+      if (!std::exchange(machine.killed, true)) fenced_.Kill(status.vm);
+    } else if (outside_.records->DropSpec(machine.uid)) {
+      gone.push_back(status.vm);
+    }
+  }
+  for (const ClusterVm vm : gone) {
+    manager_.Remove(vm);
+    fenced_.Remove(vm);
+    machines_.erase(vm);
+  }
+}
+
+void ClusterMember::StopThoseThatEnded() {
+  for (auto& [vm, machine] : machines_) {
+    if (!machine.ended || machine.changing || !machine.taken) continue;
+    ClusterSpec spec = machine.spec;
+    spec.machine = outside_.records->StoppedSpec(machine.uid);
+    spec.at_once = true;
+    spec.reason = machine.ended->first;
+    spec.message = machine.ended->second;
+    Change(spec, [](const Status&) {});  // until a view shows it
+  }
+}
+
+// Nobody has it, or whoever had it is shut out: it can go.
+void ClusterMember::DeleteTheDeleted(const std::vector<ClusterManager::MachineStatus>& all) {
+  for (const ClusterManager::MachineStatus& status : all) {
+    const auto found = machines_.find(status.vm);
+    if (found == machines_.end() || !found->second.spec.deleting) continue;
+    Machine& machine = found->second;
+    if (machine.changing || !status.unreadable.empty()) continue;
+    etcd::SpecStore::Deletion deletion{status.vm, machine.revision, status.changed, {}};
+    if (status.record.state != cluster::VmState::kFree) {
+      for (const ClusterManager::PeerStatus& peer : manager_.peers()) {
+        if (peer.node == status.record.owner &&
+            cluster::ProvesOver(peer.record, status.record.session))
+          deletion.session = {peer.node, peer.changed};
+      }
+      if (!deletion.session) continue;
+    }
+    machine.changing = true;
+    specs_.Delete(deletion, [this, alive = std::weak_ptr(alive_), vm = status.vm](const Status&) {
+      if (alive.expired()) return;
+      if (const auto still = machines_.find(vm); still != machines_.end())
+        still->second.changing = false;
+    });
+  }
+}
+
+void ClusterMember::SayWhoIAm() {
+  if (telling_) return;
+  const auto found = specs_.nodes().find(node_);
+  const bool known = found != specs_.nodes().end() && found->second.unreadable.empty();
+  etcd::NodeInfo wanted = self_;
+  if (known) wanted.drained = found->second.value.drained;
+  if (known && wanted == found->second.value) return;
+  telling_ = true;
+  const cluster::Revision changed =
+      found == specs_.nodes().end() ? cluster::Revision{} : found->second.changed;
+  specs_.PutNode(node_, changed, wanted, [this, alive = std::weak_ptr(alive_)](const Status&) {
+    if (!alive.expired()) telling_ = false;
+  });
+}
+
+}  // namespace gemel::daemon

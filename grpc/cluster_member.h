@@ -1,0 +1,144 @@
+// This node as a member of its cluster: follows what etcd says of machines and nodes, weighs what this
+// node should want (ClusterWishes), has it done (ClusterManager, FencedMachines), and tells the records of
+// gemeld how each machine stands. One thread, that of the manager loop.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/event_loop.h"
+#include "base/timer.h"
+#include "etcd/kv_store.h"
+#include "etcd/spec_store.h"
+#include "grpc/cluster_disks.h"
+#include "grpc/cluster_manager.h"
+#include "grpc/cluster_seat.h"
+#include "grpc/cluster_wishes.h"
+#include "grpc/fenced_machines.h"
+#include "proto/gemel/v1/clusters.pb.h"
+
+namespace gemel::daemon {
+
+class ClusterMember final : public ClusterSeat {
+ public:
+  struct Outside {
+    EventLoop* loop = nullptr;
+    const Clock* clock = nullptr;
+    etcd::Kv* kv = nullptr;
+    KeeperLink* keeper = nullptr;
+    ClusterDisks* disks = nullptr;
+    ClusterIdentity identity;  // of this node's machines to `disks`
+    VmSupervisor* supervisor = nullptr;
+    ClusterRecords* records = nullptr;
+    std::function<cluster::Time()> now;  // CLOCK_BOOTTIME
+  };
+
+  // What `outside` names outlives it. `self`: what this node says of itself; drained is etcd's.
+  ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside outside);
+
+  void Begin(std::vector<AdoptedMachine> adopted) override;
+  Status MayChange() const override;
+  bool KnowsNode(const std::string& name) const override;
+  void Create(const ClusterSpec& spec, Created done) override;
+  void Change(const ClusterSpec& spec, Done done) override;
+  void StopItself(std::uint32_t vm, const std::string& reason, const std::string& message) override;
+  bool OnVmEvent(const VmUid& uid, const VmEvent& event) override;
+  void Look() override;
+
+  // What a machine that is started here has.
+  Result<std::vector<DiskConfig>> DisksOf(ClusterVm vm) const;
+
+  // ---- for people (cluster_member_status.cc)
+  void FillStatus(v1::ClusterStatus& out) const;  // all but the cluster's name
+  // False: the cluster has no such machine.
+  bool Explain(const std::string& name, v1::Explanation& out) const;
+  using DrainReply = std::function<void(ApiResult<v1::ClusterNode>)>;
+  void SetDrained(const std::string& name, bool drained, const DrainReply& reply);
+
+ private:
+  // The store, with a look after each view.
+  class SeenStore : public etcd::ClusterStore {
+   public:
+    explicit SeenStore(ClusterMember* member) : member_(member) {}
+    void Commit(const cluster::Txn& txn, Done done) override;
+    void Watch(OnView on_view) override;
+
+   private:
+    ClusterMember* member_;
+  };
+  struct Machine {
+    VmUid uid;
+    ClusterSpec spec;  // as the records have it
+    cluster::Revision revision;
+    bool taken = false;  // since this daemon began
+    bool killed = false;
+    bool changing = false;  // a change of etcd's is under way
+    Wish wish;
+    std::optional<std::pair<std::string, std::string>> ended;  // it shall stop: reason, message
+    std::vector<cluster::Time> ends;                           // by itself, in its window
+    std::string failure;                                       // of its last start
+    bool begun = false;                                        // the guest of its process here has
+    std::optional<ClusterStanding> told;
+    std::deque<std::pair<std::int64_t, std::string>> decisions;  // when (ns since 1970), what
+  };
+
+  // A node's heartbeat as last seen to change, on this node's clock.
+  struct Beat {
+    cluster::Revision changed;
+    cluster::Time at;
+  };
+
+  void Tick();
+  void NoteBeats(const etcd::View& view);
+  void SayDrained();
+  void Decide(Machine& machine, std::string text);
+  v1::ClusterNode NodeMessage(cluster::NodeId node, const ClusterSeen& seen) const;
+  void FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,
+                   v1::ClusterMachine& out) const;
+  void Weave();
+  void TakeSpecs();
+  bool TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>& entry);
+  void DropSpecs();
+  void WeighAll();
+  ClusterSeen Seen() const;
+  WishedVm WishedOf(ClusterVm vm, const Machine& machine,
+                    const std::map<std::string, std::uint32_t>& groups) const;
+  cluster::NodeId NumberOf(const std::string& name) const;
+  std::string NameOf(cluster::NodeId node) const;
+  void StopThoseThatEnded();
+  void DeleteTheDeleted(const std::vector<ClusterManager::MachineStatus>& status);
+  void SayWhoIAm();
+  void TellStandings(const std::vector<ClusterManager::MachineStatus>& status);
+  ClusterStanding StandingOf(const ClusterManager::MachineStatus& status, const Machine& machine,
+                             const ClusterSeen& seen) const;
+  void OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit);
+  void OnBegun(ClusterVm vm);
+  void OnProcess(ClusterVm vm, const cluster::Process& process);
+  std::int64_t PatienceMs(ClusterVm vm) const;
+  Machine* Find(const VmUid& uid, ClusterVm* vm);
+
+  const cluster::NodeId node_;
+  const etcd::NodeInfo self_;
+  const Outside outside_;
+  etcd::KvStore store_;
+  etcd::SpecStore specs_;
+  SeenStore seen_store_;
+  FencedMachines fenced_;
+  ClusterManager manager_;
+  ClusterWishes wishes_;
+  std::map<ClusterVm, Machine> machines_;
+  std::map<cluster::NodeId, Beat> beats_;
+  bool began_ = false;
+  bool telling_ = false;  // etcd what this node is
+  int ticks_ = 0;
+  Timer timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gemel::daemon

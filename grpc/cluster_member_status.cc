@@ -1,0 +1,179 @@
+// What a member of the cluster tells people, and what they may tell it.
+#include <utility>
+
+#include "grpc/cluster_member.h"
+#include "grpc/cluster_policy.h"
+#include "grpc/resource_name.h"
+
+namespace gemel::daemon {
+namespace {
+
+using cluster::NodeId;
+using cluster::VmState;
+using cluster::Want;
+
+std::string_view RecordWord(VmState state) {
+  switch (state) {
+    case VmState::kFree:
+      return "free";
+    case VmState::kFencing:
+      return "fencing";
+    case VmState::kStarting:
+      return "starting";
+    case VmState::kRunning:
+      return "running";
+    case VmState::kMoving:
+      return "moving";
+  }
+  return "unknown";
+}
+
+std::string_view WantWord(Want want) {
+  switch (want) {
+    case Want::kLeave:
+      return "leave";
+    case Want::kRun:
+      return "run";
+    case Want::kGiveAway:
+      return "give away";
+  }
+  return "unknown";
+}
+
+std::string EpochText(const cluster::Epoch& epoch) {
+  if (epoch.counter == 0) return "";
+  return fmt::format("{}.{}", epoch.incarnation, epoch.counter);
+}
+
+}  // namespace
+
+v1::ClusterNode ClusterMember::NodeMessage(NodeId node, const ClusterSeen& seen) const {
+  v1::ClusterNode message;
+  message.set_name("nodes/" + NameOf(node));
+  message.set_number(node);
+  if (const auto found = specs_.nodes().find(node); found != specs_.nodes().end()) {
+    const etcd::NodeInfo& info = found->second.value;
+    message.set_drained(info.drained);
+    message.set_address(info.address);
+    message.set_version(info.version);
+    message.set_memory_bytes(info.memory);
+  }
+  const auto session = seen.sessions.find(node);
+  if (session == seen.sessions.end()) return message;
+  message.set_live(session->second.state == cluster::SessionState::kOpen &&
+                   session->second.id.number != 0);
+  message.set_session(
+      fmt::format("{}.{}", session->second.id.incarnation, session->second.id.number));
+  if (const auto beat = beats_.find(node); beat != beats_.end()) {
+    const std::int64_t age = (outside_.now() - beat->second.at).us;
+    message.mutable_beat_age()->set_seconds(age / 1'000'000);
+    message.mutable_beat_age()->set_nanos(static_cast<std::int32_t>(age % 1'000'000 * 1000));
+  }
+  return message;
+}
+
+void ClusterMember::FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,
+                                v1::ClusterMachine& out) const {
+  out.set_name(machine.spec.machine.name());
+  out.set_number(status.vm);
+  if (status.record.owner != 0) out.set_owner("nodes/" + NameOf(status.record.owner));
+  out.set_epoch(EpochText(status.record.epoch));
+  out.set_record(std::string(RecordWord(status.record.state)));
+  out.set_wish(std::string(WantWord(status.want)));
+  out.set_why(std::string(WhyWord(machine.wish.why)));
+  out.set_refused(status.refused);
+  out.set_unreadable(status.unreadable);
+  out.add_fences("latch");
+  if (machine.spec.machine.spec().disks_size() == 0) out.add_fences("no disk");
+}
+
+void ClusterMember::FillStatus(v1::ClusterStatus& out) const {
+  const ClusterSeen seen = Seen();
+  out.set_node("nodes/" + self_.name);
+  out.set_has_session(manager_.live());
+  const keeper::View* const keeper = outside_.keeper->view();
+  if (const Status may = MayChange(); !may)
+    out.set_trouble(may.error().message);
+  else if (!manager_.live())
+    out.set_trouble(keeper->trouble.empty() ? "no session yet" : keeper->trouble);
+  for (const auto& [node, entry] : specs_.nodes()) *out.add_nodes() = NodeMessage(node, seen);
+  for (const ClusterManager::MachineStatus& status : manager_.machines()) {
+    const auto found = machines_.find(status.vm);
+    if (found == machines_.end() || !found->second.taken) continue;
+    v1::ClusterMachine& machine = *out.add_machines();
+    FillMachine(status, found->second, machine);
+    if (status.refused)
+      out.add_alerts(fmt::format("{}: its disk has a later owner's key", machine.name()));
+    if (!status.unreadable.empty())
+      out.add_alerts(fmt::format("{}: {}", machine.name(), status.unreadable));
+  }
+  if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
+  for (const v1::ClusterNode& node : out.nodes())
+    if (!node.live() && !node.drained())
+      out.add_alerts(
+          fmt::format("{} is gone: what is lost with another is not taken over", node.name()));
+}
+
+bool ClusterMember::Explain(const std::string& name, v1::Explanation& out) const {
+  for (const ClusterManager::MachineStatus& status : manager_.machines()) {
+    const auto found = machines_.find(status.vm);
+    if (found == machines_.end() || found->second.spec.machine.name() != name) continue;
+    const Machine& machine = found->second;
+    FillMachine(status, machine, *out.mutable_machine());
+    const v1::ClusterMachine& shown = out.machine();
+    std::string text = fmt::format(
+        "{}: {} shall be {}; its record is {}{}{}; node {} would {} it ({})", name,
+        machine.spec.machine.name(),
+        machine.spec.machine.desired_state() == v1::DESIRED_STATE_STOPPED ? "stopped" : "running",
+        shown.record(), shown.owner().empty() ? "" : " of ", shown.owner(), self_.name,
+        shown.wish(), shown.why());
+    if (machine.told && !machine.told->reason.empty())
+      text += fmt::format("; {}: {}", machine.told->reason, machine.told->message);
+    out.set_text(std::move(text));
+    for (const auto& [at_ns, said] : machine.decisions) {
+      v1::Decision& decision = *out.add_decisions();
+      decision.mutable_time()->set_seconds(at_ns / 1'000'000'000);
+      decision.mutable_time()->set_nanos(static_cast<std::int32_t>(at_ns % 1'000'000'000));
+      decision.set_text(said);
+    }
+    return true;
+  }
+  return false;
+}
+
+void ClusterMember::SetDrained(const std::string& name, bool drained, const DrainReply& reply) {
+  const NodeId node = name.starts_with("nodes/") ? NumberOf(std::string(LastPart(name))) : 0;
+  if (const Status may = MayChange(); !may)
+    return reply(std::unexpected(FromError(may.error(), "NO_MAJORITY")));
+  if (node == 0) return reply(std::unexpected(ResourceNotFound("node", name)));
+  const etcd::Entry<etcd::NodeInfo>& entry = specs_.nodes().at(node);
+  etcd::NodeInfo info = entry.value;
+  if (info.drained == drained) return reply(NodeMessage(node, Seen()));
+  info.drained = drained;
+  specs_.PutNode(node, entry.changed, info,
+                 [this, alive = std::weak_ptr(alive_), node, drained, reply](const Status& put) {
+                   if (alive.expired()) return;
+                   if (!put)
+                     return reply(std::unexpected(FromError(put.error(), "CHANGED_MEANWHILE")));
+                   v1::ClusterNode message = NodeMessage(node, Seen());
+                   message.set_drained(drained);
+                   reply(std::move(message));
+                 });
+}
+
+// The keeper closes the session of a node that was drained, once nothing is left here.
+void ClusterMember::SayDrained() {
+  const auto found = specs_.nodes().find(node_);
+  const keeper::View* const keeper = outside_.keeper->view();
+  if (found == specs_.nodes().end() || keeper == nullptr) return;
+  const bool drained = found->second.value.drained;
+  if (keeper->drained != drained) outside_.keeper->Say(keeper::Drained{drained});
+}
+
+void ClusterMember::Decide(Machine& machine, std::string text) {
+  constexpr std::size_t kKept = 32;
+  if (machine.decisions.size() == kKept) machine.decisions.pop_front();
+  machine.decisions.emplace_back(outside_.clock->RealtimeNow(), std::move(text));
+}
+
+}  // namespace gemel::daemon

@@ -1,0 +1,192 @@
+// What a member of the cluster makes of what it sees: wishes, and how each machine stands.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "grpc/cluster_member.h"
+#include "grpc/cluster_policy.h"
+#include "grpc/convert.h"
+#include "grpc/resource_name.h"
+
+namespace gemel::daemon {
+namespace {
+
+using cluster::NodeId;
+using cluster::SessionState;
+using cluster::VmState;
+using Why = cluster::Placement::Why;
+
+bool IsOff(const ClusterSpec& spec) {
+  return spec.machine.desired_state() == v1::DESIRED_STATE_STOPPED || spec.deleting;
+}
+
+// Whether it will not run before somebody changes something.
+bool IsStuck(Why why) {
+  return why == Why::kStaysDown || why == Why::kTooManyRestarts || why == Why::kNoCapacity ||
+         why == Why::kApart;
+}
+
+std::string Describe(const ClusterStanding& standing) {
+  static constexpr const char* kStates[] = {"nobody's", "being fenced by", "being started by",
+                                            "run by", "given away by"};
+  std::string text =
+      fmt::format("it is {}{}{} in epoch {}.{}", kStates[static_cast<int>(standing.record)],
+                  standing.owner.empty() ? "" : " ", standing.owner, standing.epoch.incarnation,
+                  standing.epoch.counter);
+  if (!standing.reason.empty()) text += fmt::format(" ({}: {})", standing.reason, standing.message);
+  return text;
+}
+
+std::string Capitals(std::string_view word) {
+  std::string text(word);
+  for (char& c : text) c = c == '-' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  return text;
+}
+
+}  // namespace
+
+// Everything that follows from what etcd and the processes show, in one pass.
+void ClusterMember::Weave() {
+  if (!began_ || !specs_.known() || !manager_.shown()) return;
+  if (!manager_.alarmed()) {
+    TakeSpecs();
+    DropSpecs();
+    SayWhoIAm();
+    SayDrained();
+    StopThoseThatEnded();
+    WeighAll();
+    DeleteTheDeleted(manager_.machines());
+  }
+  TellStandings(manager_.machines());
+}
+
+cluster::NodeId ClusterMember::NumberOf(const std::string& name) const {
+  for (const auto& [node, entry] : specs_.nodes())
+    if (entry.unreadable.empty() && entry.value.name == name) return node;
+  return 0;
+}
+
+std::string ClusterMember::NameOf(NodeId node) const {
+  if (node == 0) return "";
+  const auto found = specs_.nodes().find(node);
+  if (found != specs_.nodes().end() && !found->second.value.name.empty())
+    return found->second.value.name;
+  return fmt::format("{}", node);
+}
+
+ClusterSeen ClusterMember::Seen() const {
+  ClusterSeen seen;
+  for (const ClusterManager::PeerStatus& peer : manager_.peers())
+    seen.sessions[peer.node] = peer.record;
+  if (const keeper::View* keeper = outside_.keeper->view(); keeper != nullptr)
+    seen.sessions[node_] = {
+        keeper->session, keeper->opened.value != 0 ? SessionState::kOpen : SessionState::kClosed};
+  for (const ClusterManager::MachineStatus& status : manager_.machines())
+    if (status.unreadable.empty()) seen.records[status.vm] = status.record;
+  return seen;
+}
+
+WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine,
+                                 const std::map<std::string, std::uint32_t>& groups) const {
+  const v1::VirtualMachineSpec& spec = machine.spec.machine.spec();
+  const v1::FailoverSpec& failover = spec.failover();
+  const auto group = groups.find(failover.anti_affinity_group());
+  const std::string preferred(LastPart(failover.preferred_node()));
+  WishedVm wished;
+  wished.vm = vm;
+  wished.policy = ToPolicy(failover, preferred.empty() ? 0 : NumberOf(preferred),
+                           group == groups.end() ? 0 : group->second);
+  wished.memory = MemoryNeed(spec);
+  wished.off = IsOff(machine.spec);
+  return wished;
+}
+
+void ClusterMember::WeighAll() {
+  std::map<std::string, std::uint32_t> groups;  // all nodes number them alike
+  for (const auto& [vm, machine] : machines_)
+    if (machine.taken) groups[machine.spec.machine.spec().failover().anti_affinity_group()] = 0;
+  groups.erase("");
+  std::uint32_t next = 0;
+  for (auto& [group, number] : groups) number = ++next;
+  std::vector<WishedNode> nodes;
+  for (const auto& [node, entry] : specs_.nodes())
+    nodes.push_back({node, entry.value.memory, entry.value.drained});
+  std::vector<WishedVm> wished;
+  for (const auto& [vm, machine] : machines_)
+    if (machine.taken) wished.push_back(WishedOf(vm, machine, groups));
+  for (const Wish& wish : wishes_.Weigh(outside_.now(), nodes, wished, Seen())) {
+    Machine& machine = machines_.at(wish.vm);
+    const bool news = machine.wish.want != wish.want || machine.wish.to != wish.to;
+    if (news || machine.wish.why != wish.why)
+      Decide(machine, fmt::format("this node would {} it: {}{}",
+                                  wish.want == cluster::Want::kRun        ? "run"
+                                  : wish.want == cluster::Want::kGiveAway ? "give away"
+                                                                          : "leave",
+                                  WhyWord(wish.why), wish.to == 0 ? "" : " on " + NameOf(wish.to)));
+    machine.wish = wish;
+    if (machine.ended && !IsOff(machine.spec)) continue;
+    if (news) manager_.Want(wish.vm, wish.want, wish.to);
+  }
+}
+
+// ---- how machines stand -------------------------------------------------------------------------
+
+ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& status,
+                                          const Machine& machine, const ClusterSeen& seen) const {
+  using State = cluster::Process::State;
+  ClusterStanding standing;
+  standing.record = status.record.state;
+  standing.epoch = status.record.epoch;
+  standing.owner = NameOf(status.record.owner);
+  const auto session = seen.sessions.find(status.record.owner);
+  standing.owner_open = session != seen.sessions.end() &&
+                        !cluster::ProvesOver(session->second, status.record.session);
+  standing.here = status.process.state != State::kNone;
+  standing.begun = machine.begun || status.record.owner != node_;
+  standing.latched =
+      status.process.state == State::kLatched || status.process.state == State::kConflicted;
+  const auto say = [&](std::string reason, std::string message) {
+    standing.reason = std::move(reason);
+    standing.message = std::move(message);
+  };
+  const bool runs = status.record.state == VmState::kRunning && standing.owner_open;
+  if (!status.unreadable.empty()) {
+    say("RECORD_UNREADABLE", status.unreadable);
+  } else if (status.refused) {
+    say("STORAGE_REFUSED", "its disk has a later owner's key: a person must look");
+  } else if (standing.latched) {
+    say("NO_MAJORITY", "paused: this node is no member of a majority");
+  } else if (runs || IsOff(machine.spec)) {
+    say(machine.spec.reason, machine.spec.message);
+  } else if (!machine.failure.empty()) {
+    say("START_FAILED", machine.failure);
+    standing.stuck = true;
+  } else if (IsStuck(machine.wish.why)) {
+    say(Capitals(machine.wish.why == Why::kStays ? "" : WhyWord(machine.wish.why)),
+        "no node may have it now: gemel cluster explain says why");
+    standing.stuck = true;
+  } else if (!standing.owner.empty() && !standing.owner_open) {
+    say("NODE_LOST", fmt::format("node {} is lost", standing.owner));
+  }
+  return standing;
+}
+
+void ClusterMember::TellStandings(const std::vector<ClusterManager::MachineStatus>& all) {
+  const ClusterSeen seen = Seen();
+  for (const ClusterManager::MachineStatus& status : all) {
+    const auto found = machines_.find(status.vm);
+    if (found == machines_.end()) continue;
+    Machine& machine = found->second;
+    ClusterStanding standing = StandingOf(status, machine, seen);
+    if (machine.told == standing) continue;
+    if (!machine.told || machine.told->record != standing.record ||
+        machine.told->owner != standing.owner || machine.told->epoch != standing.epoch ||
+        machine.told->reason != standing.reason)
+      Decide(machine, Describe(standing));
+    machine.told = standing;
+    outside_.records->OnStanding(machine.uid, standing);
+  }
+}
+
+}  // namespace gemel::daemon

@@ -1,0 +1,37 @@
+// What a node of a cluster has beside its records: the client of etcd, the connection to gemel-keeper, the
+// disks' claims, and the member that ties them together. Made and used on the manager loop's thread.
+#pragma once
+#include <memory>
+
+#include "cluster/config/cluster_config.h"
+#include "grpc/cluster_disks.h"
+#include "grpc/cluster_member.h"
+
+namespace gemel::daemon {
+
+class ClusterParts {
+ public:
+  struct Outside {
+    EventLoop* loop = nullptr;
+    const Clock* clock = nullptr;
+    VmSupervisor* supervisor = nullptr;
+    ClusterRecords* records = nullptr;
+  };
+
+  // An error names the file or the key of `config`. What `outside` names outlives it.
+  static Result<std::unique_ptr<ClusterParts>> Create(const cluster::ClusterConfig& config,
+                                                      etcd::NodeInfo self, const Outside& outside);
+
+  ClusterMember* member() { return member_.get(); }
+
+ private:
+  explicit ClusterParts(const Outside& outside) : outside_(outside) {}
+
+  const Outside outside_;
+  std::unique_ptr<etcd::Kv> kv_;
+  std::unique_ptr<ClusterDisks> disks_;
+  std::unique_ptr<KeeperSocket> keeper_;
+  std::unique_ptr<ClusterMember> member_;
+};
+
+}  // namespace gemel::daemon

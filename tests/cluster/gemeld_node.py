@@ -1,0 +1,96 @@
+"""A node of a cluster as it is installed: its gemel-keeper and its gemeld, and what a client asks of it."""
+
+import os
+import pathlib
+import signal
+import sys
+
+import keeper
+import node
+
+sys.path.insert(0, str(keeper.ROOT / "tests/api"))
+import gemeld  # noqa: E402
+
+VM = "projects/p/vms/web"
+
+
+class GemeldNode:
+    """Node `number`, called `name`. Its machines end with close()."""
+
+    def __init__(self, folder, number, name, etcd):
+        self.folder = pathlib.Path(folder) / name
+        self.folder.mkdir()
+        self.number, self.name = number, name
+        self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number)
+        file = self.keeper.config
+        file.write_text(f'cluster = "test"\nname = "{name}"\n' + file.read_text())
+        self.daemon = gemeld.Gemeld(self.folder / "gemeld", "--node", name, "--cluster", file)
+        self.daemon.folder.mkdir()
+
+    def start(self):
+        self.keeper.start()
+        self.daemon.start()
+        return self
+
+    def until_member_of(self, nodes):
+        """Waits until it is a member, and knows of so many nodes that are."""
+        messages = gemeld.v1("clusters")
+        clusters = self.daemon.stub("clusters", "Clusters")
+
+        def there():
+            status = clusters.GetStatus(messages.GetStatusRequest(name="clusters/-"))
+            return status.has_session and sum(node.live for node in status.nodes) >= nodes
+        self.daemon.until(there)
+
+    def get(self, vm=VM):
+        return self.daemon.get(vm)
+
+    def until(self, state, owner=None, vm=VM):
+        """Waits until the machine is in that state, as this node says; the machine."""
+        found = None
+
+        def there():
+            nonlocal found
+            found = self.get(vm)
+            word = gemeld.v1("virtual_machines").VirtualMachineState.Name(found.status.state)
+            return (word == f"VIRTUAL_MACHINE_STATE_{state}"
+                    and (owner is None or found.status.node == f"nodes/{owner}"))
+        try:
+            self.daemon.until(there)
+        except AssertionError as error:
+            raise AssertionError(f"{self.name}: not {state} on {owner}: {found.status}") from error
+        return found
+
+    def has(self, vm=VM):
+        return vm in [found.name for found in self.daemon.list()]
+
+    def jail(self, uid):
+        """The outer process of a machine's jail, or None."""
+        mark = f"--vm={os.path.realpath(self.daemon.run_dir)}/vms/{uid}"
+        return node.jail_of(mark)
+
+    def vmm(self, uid):
+        jail = self.jail(uid)
+        return None if jail is None else node.children(node.children(jail)[0])[0]
+
+    def console(self, uid):
+        return node.console_of(self.daemon.run_dir / "vms" / uid)
+
+    def lose_power(self):
+        """All of the node at once: nobody hears a word of it."""
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        self.keeper.signal(signal.SIGSTOP)
+        self.kill_vms()
+        self.keeper.kill()
+        self.daemon.kill()
+
+    def kill_vms(self):
+        vms = self.daemon.run_dir / "vms"
+        for folder in vms.iterdir() if vms.exists() else ():
+            node.kill_jail(lambda uid=folder.name: self.jail(uid))
+
+    def close(self):
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            self.daemon.kill()
+        self.kill_vms()
+        self.keeper.close()
