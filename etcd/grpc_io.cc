@@ -32,9 +32,7 @@ grpc::ChannelArguments ChannelArguments() {
   return arguments;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<GrpcIo>> GrpcIo::Create(EventLoop* loop, const GrpcKvOptions& options) {
+Result<std::vector<std::string>> TargetsOf(const GrpcKvOptions& options) {
   std::vector<std::string> targets;
   for (const std::string& endpoint : options.endpoints) {
     ASSIGN_OR_RETURN(targets.emplace_back(), GrpcTarget(endpoint));
@@ -43,6 +41,13 @@ Result<std::unique_ptr<GrpcIo>> GrpcIo::Create(EventLoop* loop, const GrpcKvOpti
   const bool any = !options.ca.empty() || !options.certificate.empty() || !options.key.empty();
   if (any && (options.ca.empty() || options.certificate.empty() || options.key.empty()))
     return InvalidArgument("etcd: TLS needs a CA, a certificate and a key");
+  return targets;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GrpcIo>> GrpcIo::Create(EventLoop* loop, const GrpcKvOptions& options) {
+  ASSIGN_OR_RETURN(std::vector<std::string> targets, TargetsOf(options));
   std::unique_ptr<GrpcIo> io(new GrpcIo(loop, std::move(targets), options));
   ASSIGN_OR_RETURN(io->thread_, StartThread("etcd", [raw = io.get()] { raw->Serve(); }));
   return io;
@@ -53,6 +58,12 @@ GrpcIo::GrpcIo(EventLoop* loop, std::vector<std::string> targets, const GrpcKvOp
       targets_(std::move(targets)),
       credentials_(CredentialsOf(options)),
       deadline_ms_(options.call_deadline_ms) {}
+
+Status GrpcIo::Update(const GrpcKvOptions& options) {
+  ASSIGN_OR_RETURN(targets_, TargetsOf(options));
+  credentials_ = CredentialsOf(options);
+  return {};
+}
 
 GrpcIo::~GrpcIo() {
   *alive_ = false;
@@ -75,7 +86,7 @@ void GrpcIo::Remember(const std::shared_ptr<Cancellable>& call) {
 
 Error GrpcIo::ErrorOf(std::size_t member, const grpc::Status& status) const {
   return {static_cast<Code>(status.error_code()),
-          fmt::format("etcd at {}: {}", targets_[member], status.error_message())};
+          fmt::format("etcd at {}: {}", target(member), status.error_message())};
 }
 
 gpr_timespec GrpcIo::Deadline() const {

@@ -31,8 +31,14 @@ class GrpcIo {
   // Cancels what is under way and waits for gRPC to let go of it. No callback comes after that.
   ~GrpcIo();
 
+  // Whom to ask from now on, and with what. An error changes nothing.
+  Status Update(const GrpcKvOptions& options);
+
   std::size_t members() const { return targets_.size(); }
-  const std::string& target(std::size_t member) const { return targets_[member]; }
+  // For people: after an Update a number may be nobody's.
+  std::string target(std::size_t member) const {
+    return member < targets_.size() ? targets_[member] : "a former member";
+  }
   std::int64_t deadline_ms() const { return deadline_ms_; }
   grpc::CompletionQueue* queue() { return &queue_; }
   // A connection of its own, never one that another channel has failed on. Connects when it is used.

@@ -37,7 +37,7 @@ struct TxnCall : Cancellable {
   void Cancel() override { context.TryCancel(); }
 };
 
-class GrpcKv : public Kv {
+class GrpcKv : public GrpcKvClient {
  public:
   explicit GrpcKv(std::unique_ptr<GrpcIo> io)
       : channels_(io->members()),
@@ -46,6 +46,13 @@ class GrpcKv : public Kv {
         io_(std::move(io)) {}
 
   void Commit(KvTxn txn, std::function<void(Result<KvTxnAnswer>)> done) override;
+  Status Update(const GrpcKvOptions& options) override {
+    RETURN_IF_ERROR(io_->Update(options));
+    channels_.assign(io_->members(), nullptr);
+    calls_ = EndpointRing(io_->members());
+    streams_ = EndpointRing(io_->members());
+    return {};
+  }
   std::unique_ptr<Following> Follow(KeyRange range, Follower follower) override {
     const std::size_t member = streams_.current();
     return StartGrpcStream(io_.get(), member, std::move(range), std::move(follower),
@@ -55,7 +62,8 @@ class GrpcKv : public Kv {
  private:
   void OnFailure(std::size_t member, const std::shared_ptr<grpc::Channel>& channel) {
     calls_.OnFailure(member);
-    if (channels_[member] == channel) channels_[member].reset();
+    // After an Update another may be in its place, or none.
+    if (member < channels_.size() && channels_[member] == channel) channels_[member].reset();
   }
 
   std::vector<std::shared_ptr<grpc::Channel>> channels_;  // of single calls; made when needed
@@ -87,9 +95,9 @@ void GrpcKv::Commit(KvTxn txn, std::function<void(Result<KvTxnAnswer>)> done) {
 
 }  // namespace
 
-Result<std::unique_ptr<Kv>> CreateGrpcKv(EventLoop* loop, const GrpcKvOptions& options) {
+Result<std::unique_ptr<GrpcKvClient>> CreateGrpcKv(EventLoop* loop, const GrpcKvOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<GrpcIo> io, GrpcIo::Create(loop, options));
-  return std::unique_ptr<Kv>(std::make_unique<GrpcKv>(std::move(io)));
+  return std::unique_ptr<GrpcKvClient>(std::make_unique<GrpcKv>(std::move(io)));
 }
 
 }  // namespace gemel::etcd

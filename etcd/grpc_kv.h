@@ -25,8 +25,15 @@ struct GrpcKvOptions {
   std::int64_t call_deadline_ms = 300;
 };
 
+class GrpcKvClient : public Kv {
+ public:
+  // Other members or certificates for what is begun from now on; what is under way goes on with the old
+  // ones. An error, as CreateGrpcKv's, changes nothing.
+  virtual Status Update(const GrpcKvOptions& options) = 0;
+};
+
 // Connects to nothing yet. kInvalidArgument names the endpoint, or what is missing. The loop outlives
 // it, and it outlives each Following. When it ends, calls under way are dropped without a word.
-Result<std::unique_ptr<Kv>> CreateGrpcKv(EventLoop* loop, const GrpcKvOptions& options);
+Result<std::unique_ptr<GrpcKvClient>> CreateGrpcKv(EventLoop* loop, const GrpcKvOptions& options);
 
 }  // namespace gemel::etcd

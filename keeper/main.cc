@@ -19,6 +19,7 @@
 #include "base/file_util.h"
 #include "base/log.h"
 #include "cluster/page/page_memory.h"
+#include "etcd/config_follower.h"
 #include "etcd/grpc_kv.h"
 #include "etcd/kv_store.h"
 #include "keeper/config.h"
@@ -75,16 +76,6 @@ Result<UniqueFd> WatchSignals(EventLoop* loop) {
   return fd;
 }
 
-Result<etcd::GrpcKvOptions> EtcdOptions(const cluster::ClusterConfig& config) {
-  etcd::GrpcKvOptions options;
-  options.endpoints = config.endpoints;
-  if (config.ca.empty()) return options;
-  ASSIGN_OR_RETURN(options.ca, ReadTextFile(config.ca));
-  ASSIGN_OR_RETURN(options.certificate, ReadTextFile(config.certificate));
-  ASSIGN_OR_RETURN(options.key, ReadTextFile(config.key));
-  return options;
-}
-
 Status MakeFolder(const std::string& path) {
   if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
   return ErrnoError(errno, path);
@@ -102,17 +93,18 @@ ViewMessage Message(const Keeper& keeper) {
   return message;
 }
 
-Status Serve(const cluster::ClusterConfig& config) {
+Status Serve(const std::string& path, const cluster::ClusterConfig& config) {
   RETURN_IF_ERROR(MakeFolder(config.run_dir));
   RETURN_IF_ERROR(MakeFolder(config.state_dir));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(config.run_dir + "/keeper.lock"));
   const std::string memory_path = config.state_dir + "/memory";
   ASSIGN_OR_RETURN(const MemoryState remembered, MemoryFile::Read(memory_path));
-  ASSIGN_OR_RETURN(const etcd::GrpcKvOptions options, EtcdOptions(config));
+  ASSIGN_OR_RETURN(const etcd::GrpcKvOptions options, etcd::OptionsOf(config));
   ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(const UniqueFd signals, WatchSignals(loop.get()));
   ASSIGN_OR_RETURN(const auto memory, MemoryFile::Create(loop.get(), memory_path));
   ASSIGN_OR_RETURN(const auto kv, etcd::CreateGrpcKv(loop.get(), options));
+  etcd::ConfigFollower follower(loop.get(), kv.get(), path, config);
   const SystemClock clock;
   etcd::KvStore store(loop.get(), kv.get(), &clock, {.scope = etcd::Scope::kNodes});
   Alarm alarm;
@@ -128,6 +120,7 @@ Status Serve(const cluster::ClusterConfig& config) {
                                           {[&](const Statement& said) { keeper.OnStatement(said); },
                                            [&] { return Message(keeper); }}));
   keeper.Begin();
+  follower.Begin();
   WriteUnlessFull(STDOUT_FILENO, "ready\n");
   loop->Run();
   keeper.End();
@@ -145,7 +138,7 @@ int Main(const std::vector<std::string>& words) {
   }
   SetLogLevel(config->cluster.log_level);
   for (const std::string& line : AskForRealTime()) LOG_UNLIMITED(kWarning, "keeper", "{}", line);
-  if (const Status served = Serve(config->cluster); !served) {
+  if (const Status served = Serve(config->path, config->cluster); !served) {
     LOG_UNLIMITED(kError, "keeper", "{}", served.error().message);
     return kFailed;
   }

@@ -60,15 +60,15 @@ const etcd::MemberInfo* Find(const std::vector<etcd::MemberInfo>& members,
 }
 
 // etcd changes its members only when all of them have been connected for five seconds.
-Result<etcd::MemberInfo> AddWhenHealthy(etcd::Admin& admin, const std::string& url) {
+template <class Change>
+auto WhenHealthy(Change change) -> decltype(change()) {
   constexpr int kTries = 40;
   for (int i = 0;; ++i) {
-    Result<etcd::MemberInfo> added = admin.AddLearner(url);
-    const bool young =
-        !added && added.error().message.find("unhealthy cluster") != std::string::npos;
-    if (!young) return added;
+    auto done = change();
+    const bool young = !done && done.error().message.find("unhealthy cluster") != std::string::npos;
+    if (!young) return done;
     if (i == kTries)
-      return WithContext(std::move(added).error(), "a member is away: gemel cluster members");
+      return WithContext(std::move(done).error(), "a member is away: gemel cluster members");
     poll(nullptr, 0, 250);
   }
 }
@@ -116,13 +116,19 @@ Status Admission::Write(etcd::Admin& admin, const Known& known, const Record& re
   return MakeError(Code::kAborted, "another member came or went at the same time: try again");
 }
 
-Status Admission::RemoveMember(etcd::Admin& admin, const Known& known, Record record) {
+// The record first: a member that is removed answers nothing any more, and it may be this one.
+Status Admission::RemoveMember(etcd::Admin& admin, const Known& known, Record record) const {
+  record.left = true;
+  RETURN_IF_ERROR(Write(admin, known, record));
   const etcd::MemberInfo* const member = Find(known.members, [&](const etcd::MemberInfo& one) {
     return one.id == record.member_id || one.name == record.name;
   });
-  if (member != nullptr) RETURN_IF_ERROR(admin.Remove(member->id));
-  record.left = true;
-  return Write(admin, known, record);
+  if (member == nullptr) return {};
+  Status removed = WhenHealthy([&] { return admin.Remove(member->id); });
+  if (removed) return removed;
+  record.left = false;
+  if (const Result<Known> now = Read(admin)) static_cast<void>(Write(admin, *now, record));
+  return removed;
 }
 
 Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinRequest& request,
@@ -142,13 +148,15 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   const cluster::ClusterConfig config = config_->Get();
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made,
-                   IssueCredentials(record.name, record.address, authority, key, now_()));
+  ASSIGN_OR_RETURN(
+      const Credentials made,
+      IssueCredentials(record.name, record.address, authority, key, now_(),
+                       record.role == cluster::Role::kNode ? kCertificateDays : kWitnessDays));
   // The name first: two that ask at once must not both get it.
   RETURN_IF_ERROR(Write(admin, known, record));
   const std::string url =
       "https://" + HostPort(record.address, static_cast<std::uint16_t>(request.peer_port()));
-  const Result<etcd::MemberInfo> added = AddWhenHealthy(admin, url);
+  const Result<etcd::MemberInfo> added = WhenHealthy([&] { return admin.AddLearner(url); });
   Result<Known> after = Read(admin);
   if (!added || !after) {
     // An addition without an answer may have been done.
@@ -185,7 +193,7 @@ Status Admission::Join(const wire::JoinRequest& request, wire::JoinResponse* res
   RETURN_IF_ERROR(invitations_.Check(request.secret(), now_()));
   RETURN_IF_ERROR(CheckRequest(request));
   const Record wanted = WantedOf(request);
-  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_());
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_(Ask::kNearest));
   RETURN_IF_ERROR(invitations_.Use(request.secret(), wanted.role, wanted.name, now_()));
   Status added = AddMember(*admin, wanted, request, response);
   if (!added) invitations_.Undo(request.secret());
@@ -195,7 +203,7 @@ Status Admission::Join(const wire::JoinRequest& request, wire::JoinResponse* res
 Status Admission::Abandon(const std::string& secret) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::string name, invitations_.UserOf(secret));
-  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_());
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_(Ask::kNearest));
   ASSIGN_OR_RETURN(const Known known, Read(*admin));
   const auto record = std::ranges::find(known.records, name, &Record::name);
   if (record == known.records.end() || record->left) return {};
@@ -209,7 +217,7 @@ Status Admission::Abandon(const std::string& secret) {
 
 Status Admission::Renew(const std::string& name, wire::RenewResponse* response) {
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_());
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_(Ask::kNearest));
   ASSIGN_OR_RETURN(const Known known, Read(*admin));
   const auto record = std::ranges::find(known.records, name, &Record::name);
   if (record == known.records.end() || record->left)
@@ -226,14 +234,18 @@ Status Admission::Renew(const std::string& name, wire::RenewResponse* response) 
 
 Status Admission::Remove(const std::string& name, bool force) {
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_());
+  const bool self = name == config_->Get().name;
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin,
+                   connect_(self ? Ask::kOthers : Ask::kNearest));
   ASSIGN_OR_RETURN(const Known known, Read(*admin));
   const auto record = std::ranges::find(known.records, name, &Record::name);
-  if (record == known.records.end() || record->left)
+  if (record == known.records.end())
     return MakeError(Code::kNotFound, fmt::format("{}: no member has that name", name));
   const auto* const member = Find(known.members, [&](const etcd::MemberInfo& one) {
     return one.id == record->member_id || one.name == name;
   });
+  if (record->left && member == nullptr)
+    return MakeError(Code::kNotFound, fmt::format("{}: has left already", name));
   if (known.members.size() < 2 && member != nullptr) {
     return FailedPrecondition(
         "{} is the last member: without it nothing is left of the cluster; gemel cluster backup, "
@@ -241,7 +253,6 @@ Status Admission::Remove(const std::string& name, bool force) {
         "gemel cluster leave --destroy",
         name);
   }
-  const bool self = name == config_->Get().name;
   if (member != nullptr && !member->client_urls.empty() && !self && !force &&
       admin->StatusOf(EndpointOf(member->client_urls[0]))) {
     return FailedPrecondition(

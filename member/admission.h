@@ -24,7 +24,9 @@ namespace gemel::member {
 
 class Admission {
  public:
-  using Connect = std::function<Result<std::unique_ptr<etcd::Admin>>()>;
+  // Whom of etcd's members first.
+  enum class Ask : std::uint8_t { kNearest, kOthers };
+  using Connect = std::function<Result<std::unique_ptr<etcd::Admin>>(Ask ask)>;
   // `now` in seconds since 1970. config outlives it.
   Admission(SharedConfig* config, Connect connect, std::function<std::int64_t()> now)
       : config_(config), connect_(std::move(connect)), now_(std::move(now)) {}
@@ -55,7 +57,7 @@ class Admission {
   static Status Write(etcd::Admin& admin, const Known& known, const Record& record);
   Status AddMember(etcd::Admin& admin, Record record, const internal::member::JoinRequest& request,
                    internal::member::JoinResponse* response) const;
-  static Status RemoveMember(etcd::Admin& admin, const Known& known, Record record);
+  Status RemoveMember(etcd::Admin& admin, const Known& known, Record record) const;
 
   SharedConfig* const config_;
   const Connect connect_;

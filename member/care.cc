@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "etcd/codec.h"
+#include "member/backup.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/record.h"
@@ -119,29 +120,38 @@ void Care::Look(etcd::Admin& admin) {
 // touched. From then on etcd's data is what it begins with.
 Status Care::Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
                    const etcd::MemberStatus& own) const {
-  if (config.member.initial_state.empty() || own.learner) return {};
-  if (config.member.initial_state == "new") {
-    const std::string key = etcd::EncodeKey({cluster::KeyKind::kIncarnation, 0});
-    etcd::KvTxn txn;
-    txn.compares = {{key, 0}};
-    txn.puts = {{key, etcd::EncodeIncarnation(1)}};
-    ASSIGN_OR_RETURN(const etcd::KvTxnAnswer founded, admin.Commit(txn));
-    Record record;
-    record.name = config.name;
-    record.node = config.node;
-    record.address = config.member.address;
-    record.machine = machine_;
-    record.version = GEMEL_VERSION;
-    record.member_id = own.id;
-    txn.compares = {{RecordKey(config.name), 0}};
-    txn.puts = {{RecordKey(config.name), EncodeRecord(record)}};
-    RETURN_IF_ERROR(admin.Commit(txn));
-    if (founded.succeeded) LOG_UNLIMITED(kInfo, "member", "cluster {} begins", config.cluster);
+  const std::string& state = config.member.initial_state;
+  if (state.empty() || own.learner) return {};
+  if (state == kRestoredState) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadTextFile(RestoreFile(config), kMostBackup));
+    ASSIGN_OR_RETURN(const Backup backup, DecodeBackup(bytes));
+    RETURN_IF_ERROR(WriteBackup(admin, backup, config.name));
+    LOG_UNLIMITED(kWarning, "member", "cluster {} begins anew, incarnation {}", config.cluster,
+                  backup.incarnation);
   }
+  if (state == "new") {
+    const std::string key = etcd::EncodeKey({cluster::KeyKind::kIncarnation, 0});
+    RETURN_IF_ERROR(admin.Commit({{{key, 0}}, {{key, etcd::EncodeIncarnation(1)}}}));
+    LOG_UNLIMITED(kInfo, "member", "cluster {} begins", config.cluster);
+  }
+  if (state != "existing") RETURN_IF_ERROR(RecordSelf(admin, config, own));
   cluster::ClusterConfig now = config_->Get();
   now.member.initial_state.clear();
   RETURN_IF_ERROR(config_->Set(now));
   on_config_(now);
+  return {};
+}
+
+Status Care::RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config,
+                        const etcd::MemberStatus& own) const {
+  Record record;
+  record.name = config.name;
+  record.node = config.node;
+  record.address = config.member.address;
+  record.machine = machine_;
+  record.version = GEMEL_VERSION;
+  record.member_id = own.id;
+  RETURN_IF_ERROR(admin.Commit({{}, {{RecordKey(config.name), EncodeRecord(record)}}}));
   return {};
 }
 

@@ -50,6 +50,8 @@ class Care {
   void Serve() noexcept;
   Status Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
                const etcd::MemberStatus& own) const;
+  Status RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config,
+                    const etcd::MemberStatus& own) const;
   void Follow(const std::vector<MemberView>& members);
   void Promote(etcd::Admin& admin, const std::vector<MemberView>& members) const;
   void MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,

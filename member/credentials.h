@@ -21,6 +21,8 @@ struct Credentials {
 
 inline constexpr std::int64_t kDay = 86'400;
 inline constexpr std::int64_t kCertificateDays = 90;
+// A witness cannot sign its own: they last as long as the authority.
+inline constexpr std::int64_t kWitnessDays = 3650;
 // Renewed when less than this is left.
 inline constexpr std::int64_t kRenewDays = 30;
 

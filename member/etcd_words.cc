@@ -17,6 +17,10 @@ std::string PeerUrl(const cluster::ClusterConfig& config) {
 
 std::string EtcdFolder(const cluster::ClusterConfig& config) { return config.state_dir + "/etcd"; }
 
+std::string RestoreFile(const cluster::ClusterConfig& config) {
+  return config.state_dir + "/restore.backup";
+}
+
 std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config) {
   const std::string& own = config.member.certificate;
   std::vector<std::string> words = {
@@ -38,9 +42,10 @@ std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config) {
       "--enable-grpc-gateway=false", "--logger", "zap", "--log-level", "warn", "--log-outputs",
       "stderr"};
   if (config.member.initial_state.empty()) return words;  // it has its data
-  words.insert(words.end(), {"--initial-cluster", config.member.initial_cluster,
-                             "--initial-cluster-state", config.member.initial_state,
-                             "--initial-cluster-token", config.member.initial_token});
+  words.insert(words.end(),
+               {"--initial-cluster", config.member.initial_cluster, "--initial-cluster-state",
+                config.member.initial_state == "existing" ? "existing" : "new",
+                "--initial-cluster-token", config.member.initial_token});
   return words;
 }
 

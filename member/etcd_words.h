@@ -1,6 +1,7 @@
 // How etcd is run: the words after its name. Pure.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster/config/cluster_config.h"
@@ -12,6 +13,10 @@ std::string HostPort(const std::string& address, std::uint16_t port);
 std::string ClientUrl(const cluster::ClusterConfig& config);
 std::string PeerUrl(const cluster::ClusterConfig& config);
 std::string EtcdFolder(const cluster::ClusterConfig& config);
+// The initial_state of a cluster that is made of a backup, which is in RestoreFile; etcd's is "new".
+inline constexpr std::string_view kRestoredState = "restored";
+inline constexpr std::size_t kMostBackup = 256 << 20;
+std::string RestoreFile(const cluster::ClusterConfig& config);
 std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config);
 
 }  // namespace gemel::member

@@ -7,18 +7,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/file_util.h"
+#include "member/backup.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/join_client.h"
 #include "member/machine.h"
 #include "member/record.h"
 #include "member/services.h"
+#include "member/shared_config.h"
 #include "member/token.h"
 #include "pki/secret.h"
 
@@ -32,6 +37,12 @@ constexpr std::uint32_t kProtocol = 1;
 constexpr int kSamples = 12;
 constexpr std::int64_t kPatienceMs = 60'000;
 constexpr int kLookMs = 200;
+
+// Tests of what fails need not wait for it.
+std::int64_t PatienceMs() {
+  const char* const forced = std::getenv("GEMEL_FORMING_PATIENCE_MS");
+  return forced == nullptr ? kPatienceMs : std::strtoll(forced, nullptr, 10);
+}
 
 std::int64_t Seconds() { return ClockNs(CLOCK_REALTIME) / 1'000'000'000; }
 
@@ -148,21 +159,27 @@ void RemoveFiles(const FormingOptions& options) {
   fs::remove(EtcdFolder(options.wanted) + ".pid", error);
 }
 
-// Until gemel-member here has a vote; at once without systemd, when somebody else starts it.
-Status StartAndWait(const FormingOptions& options) {
-  if (Systemctl().empty()) return {};
-  options.progress("starting etcd");
-  RETURN_IF_ERROR(StartServices(options.wanted.role));
-  const std::int64_t end = MonotonicMs() + kPatienceMs;
+// Until gemel-member here has a vote.
+Status WaitForVote(const std::string& run_dir) {
+  const std::int64_t patience = PatienceMs();
+  const std::int64_t end = MonotonicMs() + patience;
   std::string trouble = "gemel-member does not answer";
   while (MonotonicMs() < end) {
-    const auto status = AskStatus(options.wanted.run_dir);
+    const auto status = AskStatus(run_dir);
     if (status && status->healthy()) return {};
     if (status && !status->trouble().empty()) trouble = status->trouble();
     poll(nullptr, 0, kLookMs);
   }
   return MakeError(Code::kDeadlineExceeded,
-                   fmt::format("no vote after {} s: {}", kPatienceMs / 1000, trouble));
+                   fmt::format("no vote after {} s: {}", patience / 1000, trouble));
+}
+
+// At once without systemd, when somebody else starts it.
+Status StartAndWait(const FormingOptions& options) {
+  if (Systemctl().empty()) return {};
+  options.progress("starting etcd");
+  RETURN_IF_ERROR(StartServices(options.wanted.role));
+  return WaitForVote(options.wanted.run_dir);
 }
 
 // After an error: as before.
@@ -219,6 +236,28 @@ Status BecomeMember(const wire::JoinResponse& answer, const FormingOptions& opti
       options, config,
       {answer.authority(), answer.authority_key(), {answer.member_pem(), answer.node_pem()}}));
   return StartAndWait(options);
+}
+
+// The highest incarnation that this node's keeper has seen (keeper/memory_file.h), or 0.
+std::uint64_t SeenIncarnation(const cluster::ClusterConfig& config) {
+  constexpr std::string_view kWord = "incarnation ";
+  const Result<std::string> text = ReadTextFile(config.state_dir + "/memory");
+  std::uint64_t seen = 0;
+  if (text && text->starts_with(kWord))
+    std::from_chars(text->c_str() + kWord.size(), text->c_str() + text->size(), seen);
+  return seen;
+}
+
+Status CheckNobodyElse(const cluster::ClusterConfig& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, ConnectToEtcd(config));
+  for (std::size_t i = 1; i < config.endpoints.size(); ++i) {
+    if (!admin->StatusOf(config.endpoints[i])) continue;
+    return FailedPrecondition(
+        "{} answers: the others would go on as the old cluster. End their gemel-member for good "
+        "first, or say --force",
+        config.endpoints[i]);
+  }
+  return {};
 }
 
 }  // namespace
@@ -282,6 +321,48 @@ Status LeaveCluster(const std::string& config_path, bool destroy) {
   fs::remove(data + ".pid", error);
   fs::rename(data, kept, error);
   return {};
+}
+
+Status BackupCluster(const std::string& config_path, const std::string& file) {
+  ASSIGN_OR_RETURN(const cluster::ClusterConfig config, cluster::ReadClusterConfig(config_path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, ConnectToEtcd(config));
+  ASSIGN_OR_RETURN(const Backup backup, TakeBackup(*admin, config.cluster, Seconds()));
+  std::error_code error;
+  if (fs::exists(file, error))
+    return MakeError(Code::kAlreadyExists, fmt::format("{}: is there already", file));
+  return ReplaceFile(file, EncodeBackup(backup));
+}
+
+Status RestoreCluster(const std::string& config_path, const std::string& file, std::uint64_t above,
+                      bool force) {
+  ASSIGN_OR_RETURN(cluster::ClusterConfig config, cluster::ReadClusterConfig(config_path));
+  if (config.role != cluster::Role::kNode)
+    return FailedPrecondition("this is the witness: restore on a node");
+  ASSIGN_OR_RETURN(const std::string bytes, ReadTextFile(file, kMostBackup));
+  Result<Backup> read = DecodeBackup(bytes);
+  if (!read) return WithContext(std::move(read).error(), file);
+  if (read->cluster != config.cluster)
+    return FailedPrecondition("{}: of cluster {}, and this is {}", file, read->cluster,
+                              config.cluster);
+  if (!force) RETURN_IF_ERROR(CheckNobodyElse(config));
+  read->incarnation = std::max({read->incarnation, SeenIncarnation(config), above}) + 1;
+  const bool systemd = !Systemctl().empty();
+  if (systemd) RETURN_IF_ERROR(StopMember());
+  if (!systemd && AskStatus(config.run_dir))
+    return FailedPrecondition("gemel-member runs: end it first");
+  const std::string data = EtcdFolder(config);
+  std::error_code error;
+  fs::rename(data, fmt::format("{}.before-restore-{}", data, Seconds()), error);
+  if (fs::exists(data, error)) return FailedPrecondition("{}: cannot be moved away", data);
+  RETURN_IF_ERROR(ReplaceFile(RestoreFile(config), EncodeBackup(*read)));
+  config.member.initial_cluster = fmt::format("{}={}", config.name, PeerUrl(config));
+  config.member.initial_state = kRestoredState;
+  config.member.initial_token += "+";
+  config.endpoints.resize(1);
+  RETURN_IF_ERROR(ReplaceFile(config_path, cluster::FormatClusterConfig(config)));
+  if (!systemd) return {};
+  RETURN_IF_ERROR(StartMember());
+  return WaitForVote(config.run_dir);
 }
 
 }  // namespace gemel::member

@@ -26,4 +26,12 @@ Status JoinCluster(const std::string& token, const FormingOptions& options);
 // etcd's data is kept beside, renamed. `destroy`: it is the last, and nobody is asked.
 Status LeaveCluster(const std::string& config_path, bool destroy);
 
+// What the cluster keeps in etcd, to a new file.
+Status BackupCluster(const std::string& config_path, const std::string& file);
+// The cluster of this node begins anew, with this node alone and what `file` has, in an incarnation above
+// that of the file, all that this node has seen, and `above`. kFailedPrecondition if other members answer,
+// unless `force`. The others join anew.
+Status RestoreCluster(const std::string& config_path, const std::string& file, std::uint64_t above,
+                      bool force);
+
 }  // namespace gemel::member

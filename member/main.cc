@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,11 +103,16 @@ Status Serve(const std::string& path, const cluster::ClusterConfig& given) {
   Care care(&config, MachineDigest(), [&](const cluster::ClusterConfig& now) {
     loop->Post([&etcd, now] { etcd.SetConfig(now); });
   });
-  std::optional<Admission> admission;
-  if (kRole == cluster::Role::kNode)
-    admission.emplace(&config, [&] { return ConnectToEtcd(config.Get()); }, Seconds);
-  ASSIGN_OR_RETURN(const auto servers,
-                   BeginServers(&config, admission ? &*admission : nullptr, &care));
+  Admission admission(
+      &config,
+      [&](Admission::Ask ask) {
+        cluster::ClusterConfig now = config.Get();
+        if (ask == Admission::Ask::kOthers)
+          std::ranges::rotate(now.endpoints, now.endpoints.begin() + 1);
+        return ConnectToEtcd(now);
+      },
+      Seconds);
+  ASSIGN_OR_RETURN(const auto servers, BeginServers(&config, &admission, &care));
   RETURN_IF_ERROR(care.Begin());
   WriteUnlessFull(STDOUT_FILENO, "ready\n");
   loop->Run();

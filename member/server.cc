@@ -36,8 +36,7 @@ grpc::Status ToGrpc(const Status& status) {
 
 class JoiningService : public wire::Joining::Service {
  public:
-  JoiningService(SharedConfig* config, Admission* admission)
-      : config_(config), admission_(admission) {}
+  explicit JoiningService(Admission* admission) : admission_(admission) {}
 
   grpc::Status Measure(grpc::ServerContext*, const wire::MeasureRequest* request,
                        wire::MeasureResponse* response) override {
@@ -65,7 +64,6 @@ class JoiningService : public wire::Joining::Service {
   }
 
  private:
-  SharedConfig* const config_;
   Admission* const admission_;
 };
 
@@ -82,7 +80,7 @@ class ControlService : public wire::Control::Service {
                          wire::GetStatusResponse* response) override;
   grpc::Status Invite(grpc::ServerContext*, const wire::InviteRequest* request,
                       wire::InviteResponse* response) override {
-    if (admission_ == nullptr) return Refused();
+    if (IsWitness()) return Refused();
     const auto role =
         request->role() == wire::ROLE_WITNESS ? cluster::Role::kWitness : cluster::Role::kNode;
     const auto invited = admission_->Invite(role, request->ttl_seconds());
@@ -93,11 +91,13 @@ class ControlService : public wire::Control::Service {
   }
   grpc::Status Remove(grpc::ServerContext*, const wire::RemoveRequest* request,
                       wire::RemoveResponse*) override {
-    if (admission_ == nullptr) return Refused();
+    // It may take itself out.
+    if (IsWitness() && request->name() != config_->Get().name) return Refused();
     return ToGrpc(admission_->Remove(request->name(), request->force()));
   }
 
  private:
+  bool IsWitness() const { return config_->Get().role == cluster::Role::kWitness; }
   static grpc::Status Refused() {
     return {grpc::StatusCode::FAILED_PRECONDITION,
             "a witness lets nobody in and removes nobody: ask on a node"};
@@ -168,7 +168,7 @@ void Limit(grpc::ServerBuilder& builder) {
 class GrpcServers : public Servers {
  public:
   GrpcServers(SharedConfig* config, Admission* admission, Care* care)
-      : joining_(config, admission), control_(config, admission, care) {}
+      : joining_(admission), control_(config, admission, care) {}
   ~GrpcServers() override {
     const auto end = std::chrono::system_clock::now() + kEndPatience;
     for (auto* const server : {join_server_.get(), control_server_.get()})
@@ -215,7 +215,7 @@ Result<std::unique_ptr<Servers>> BeginServers(SharedConfig* config, Admission* a
                                               Care* care) {
   auto servers = std::make_unique<GrpcServers>(config, admission, care);
   const cluster::ClusterConfig now = config->Get();
-  if (admission != nullptr) RETURN_IF_ERROR(servers->BeginJoin(now));
+  if (now.role == cluster::Role::kNode) RETURN_IF_ERROR(servers->BeginJoin(now));
   RETURN_IF_ERROR(servers->BeginControl(now));
   return std::unique_ptr<Servers>(std::move(servers));
 }

@@ -15,7 +15,7 @@ class Servers {
   virtual ~Servers() = default;
 };
 
-// Serves until it is destroyed. `admission` is null in a witness. All outlive it.
+// Serves until it is destroyed. All outlive it.
 Result<std::unique_ptr<Servers>> BeginServers(SharedConfig* config, Admission* admission,
                                               Care* care);
 

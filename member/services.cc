@@ -56,4 +56,8 @@ Status StopServices(cluster::Role role) {
   return done;
 }
 
+Status StartMember() { return Run({"enable", "--now", "gemel-member.service"}); }
+
+Status StopMember() { return Run({"disable", "--now", "gemel-member.service"}); }
+
 }  // namespace gemel::member

@@ -13,4 +13,8 @@ std::string Systemctl();
 Status StartServices(cluster::Role role);
 Status StopServices(cluster::Role role);
 
+// gemel-member of a node alone: its keeper runs on.
+Status StartMember();
+Status StopMember();
+
 }  // namespace gemel::member

@@ -1,6 +1,7 @@
 #include "member/shared_config.h"
 
 #include "base/file_util.h"
+#include "etcd/config_follower.h"
 
 namespace gemel::member {
 namespace {
@@ -23,14 +24,8 @@ Status SharedConfig::Set(const cluster::ClusterConfig& config) {
 }
 
 Result<std::unique_ptr<etcd::Admin>> ConnectToEtcd(const cluster::ClusterConfig& config) {
-  etcd::GrpcKvOptions options;
-  options.endpoints = config.endpoints;
+  ASSIGN_OR_RETURN(etcd::GrpcKvOptions options, etcd::OptionsOf(config));
   options.call_deadline_ms = kDeadlineMs;
-  if (!config.ca.empty()) {
-    ASSIGN_OR_RETURN(options.ca, ReadTextFile(config.ca));
-    ASSIGN_OR_RETURN(options.certificate, ReadTextFile(config.certificate));
-    ASSIGN_OR_RETURN(options.key, ReadTextFile(config.key));
-  }
   return etcd::CreateGrpcAdmin(options);
 }
 

@@ -197,6 +197,41 @@ Takes this machine out of its cluster. Drain it first (gemel node drain).)");
   return member::LeaveCluster(place.config, destroy);
 }
 
+Status ClusterBackup(Words words) {
+  Place place;
+  std::string file;
+  CLI::App app(R"(Examples:
+  gemel cluster backup /backup/rack7-monday
+  gemel cluster backup rack7.backup
+
+What the cluster keeps in etcd, at one moment. The file is as secret as the cluster.)");
+  app.add_option("FILE", file, "a new file")->required();
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "backup", words));
+  if (!go_on) return {};
+  return member::BackupCluster(place.config, file);
+}
+
+Status ClusterRestore(Words words) {
+  Place place;
+  std::string file;
+  std::uint64_t above = 0;
+  bool force = false;
+  CLI::App app(R"(Examples:
+  gemel cluster restore /backup/rack7-monday
+  gemel cluster restore /backup/rack7-monday --above 4
+
+The cluster begins anew with this node alone and what the file has; the others join anew. For the loss of
+two members of three: all others must be off for good.)");
+  app.add_option("FILE", file, "of gemel cluster backup")->required();
+  app.add_option("--above", above, "an incarnation that another node has seen");
+  app.add_flag("--force", force, "even if other members answer");
+  place.AddTo(app);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "restore", words));
+  if (!go_on) return {};
+  return member::RestoreCluster(place.config, file, above, force);
+}
+
 Status ClusterReplace(Words words) {
   Place place;
   std::string name;

@@ -30,6 +30,7 @@ Of the machine they are typed on, as root:
   members  who has a vote, as etcd here sees it
   leave    takes it out again
   replace  removes a member that is lost, and invites another
+  backup   what it keeps, to a file; restore begins anew with it
 )";
 
 std::string Seconds(const google::protobuf::Duration& age) {
@@ -119,9 +120,10 @@ Why a machine is where it is, and what led there.)");
 
 Noun ClusterNoun() {
   static constexpr VerbEntry kVerbs[] = {
-      {"status", ShowStatus},      {"explain", Explain},    {"init", ClusterInit},
-      {"invite", ClusterInvite},   {"join", ClusterJoin},   {"witness", ClusterWitness},
-      {"members", ClusterMembers}, {"leave", ClusterLeave}, {"replace", ClusterReplace}};
+      {"status", ShowStatus},      {"explain", Explain},       {"init", ClusterInit},
+      {"invite", ClusterInvite},   {"join", ClusterJoin},      {"witness", ClusterWitness},
+      {"members", ClusterMembers}, {"leave", ClusterLeave},    {"replace", ClusterReplace},
+      {"backup", ClusterBackup},   {"restore", ClusterRestore}};
   return {"cluster", kHelp, kVerbs};
 }
 

@@ -39,6 +39,8 @@ Status ClusterWitness(Words words);
 Status ClusterMembers(Words words);
 Status ClusterLeave(Words words);
 Status ClusterReplace(Words words);
+Status ClusterBackup(Words words);
+Status ClusterRestore(Words words);
 
 // Verbs of vm that have a file of their own.
 Status VmCreate(Words words);

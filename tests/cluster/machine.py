@@ -82,9 +82,10 @@ class Machine:
         return sorted(str(path) for place in ("etc", "state") for path in
                       (self.folder / place).glob("cluster*/*.pem")) + [self.config.exists()]
 
-    def place(self, *more):
-        return ("--address", self.address, "--name", self.name, "--etcd", members.ETCD,
-                "--state-dir", self.folder / "state", "--run-dir", self.folder / "run", *more)
+    def place(self, address=None, name=None, etcd=None):
+        return ("--address", address or self.address, "--name", name or self.name,
+                "--etcd", etcd or members.ETCD, "--state-dir", self.folder / "state",
+                "--run-dir", self.folder / "run")
 
     def init(self, name="rack7"):
         return self.do("init", name, *self.place())

@@ -68,3 +68,130 @@ def test_three_machines_become_a_cluster(three):
 def rss(pid):
     text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1))
+
+
+def test_first_nodes_keeper_learns_of_the_others(three):
+    a, b, w = three
+    form(a, b, w)
+    a.until(lambda text: f"{w.address}:2379" in text, a.settings)
+    assert session_of(a).session.number == 1
+    connection = keeper.Connection(a.folder / "run/keeper.sock")
+    # etcd of a is gone for good; its keeper, which began when there was no other, goes on elsewhere.
+    machine.kill(a.pid("gemel-member"), machine.signal.SIGKILL)
+    machine.kill(a.etcd_pid(), machine.signal.SIGKILL)
+    page = connection.page or connection.open()
+    moment = keeper.now_us() + 4 * keeper.T_OWN_US
+    while not page.extended_beyond(moment):  # a busy machine may lose the session once
+        page = connection.open()
+    connection.close()
+
+
+def test_what_is_refused(three):
+    a, b, w = three
+    assert "there is no etcd: apt install etcd-server" in a.refused(
+        "init", "rack7", *a.place(etcd="/nowhere/etcd"))
+    assert "not 1 to 63 of a-z" in a.refused("init", "Rack_7", *a.place())
+    assert "not an address of this machine" in a.refused(
+        "init", "rack7", *a.place(address="192.0.2.1"))
+    a.init()
+    assert "in cluster rack7 already; gemel cluster leave" in a.refused("init", "other", *a.place())
+    token = a.invite()
+    assert "damaged" in b.refused("join", token[:-3] + "abc", *b.place())
+    assert "it is for a node: gemel cluster join" in b.refused("witness", token, *b.place())
+    assert "a member has that name: choose another with --name" in b.refused(
+        "join", token, *b.place(name="a"))
+    # The same machine twice: it would be two votes of three.
+    same = {"GEMEL_MACHINE_ID": str(a.folder / "machine-id")}
+    assert "this machine is a already" in b.refused("join", token, *b.place(), **same)
+    witness = a.invite("--witness")
+    assert "must be a third machine" in w.refused("witness", witness, *w.place(), **same)
+    # None of these used the invitation up.
+    b.join(token)
+    assert "was used by b" in w.refused("join", token, *w.place())
+    short = a.invite("--ttl", "1s")
+    assert "has expired" in w.until(lambda said: "expired" in said,
+                                    lambda: w.refused("join", short, *w.place()))
+    # Another server at the address that the token names.
+    elsewhere = machine.Machine(a.folder / "x", 4, "x")
+    elsewhere.init("other")
+    foreign = elsewhere.invite()
+    elsewhere.lose_power()
+    assert "no answer" in w.refused("join", foreign, *w.place())
+    assert len(a.members()) == 2
+
+
+def test_join_that_fails_leaves_nothing(three):
+    a, b, _ = three
+    a.init()
+    broken = b.folder / "etcd"
+    broken.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+    broken.chmod(0o755)
+    token = a.invite()
+    said = b.refused("join", token, *b.place(etcd=broken), GEMEL_FORMING_PATIENCE_MS="3000")
+    assert "no vote after 3 s" in said
+    assert not (b.folder / "etc/cluster").exists() and not (b.folder / "state/etcd").exists()
+    a.until(lambda found: set(found) == {"a"})
+    # The name is free again; the invitation is not.
+    assert "was used by b" in b.refused("join", token, *b.place())
+    b.join(a.invite())
+    assert set(a.members()) == {"a", "b"}
+
+
+def test_leave_and_replace(three):
+    a, b, w = three
+    form(a, b, w)
+    w.do("leave")
+    assert not w.config.exists() and not (w.folder / "etc/cluster").exists()
+    a.until(lambda found: set(found) == {"a", "b"})
+    w.witness(a.invite("--witness"))
+    # b is lost for good, and its machine comes back with nothing.
+    assert "is alive" in a.refused("replace", "b")
+    b.lose_power()
+    token = a.until(bool, lambda: a.cluster("replace", "b")[1].strip())
+    for place in ("etc/cluster", "state", "run"):
+        machine.shutil.rmtree(b.folder / place)
+    b.config.unlink()
+    b.join(token)
+    a.until(lambda found: set(found) == {"a", "b", "w"} and found["b"][1] in ("votes", "leads"))
+    # A number is never given twice.
+    assert "node = 3" in b.settings()
+    assert "last member" in alone(a, b, w)
+
+
+def alone(a, b, w):
+    w.do("leave")
+    b.until(lambda found: len(found) == 2)
+    b.do("leave")
+    a.until(lambda found: len(found) == 1)
+    return a.refused("leave")
+
+
+def test_restore_after_the_loss_of_two(three):
+    a, b, w = three
+    form(a, b, w)
+    assert session_of(a).session.incarnation == 1
+    backup = a.folder / "backup"
+    a.do("backup", backup)
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert "is there already" in a.refused("backup", backup)
+    assert "the others would go on" in a.refused("restore", backup)
+    damaged = a.folder / "damaged"
+    damaged.write_bytes(backup.read_bytes()[:-1])
+    assert "damaged" in a.refused("restore", damaged)
+    b.lose_power()
+    w.lose_power()
+    a.do("restore", backup, "--above", "6")
+    a.until(lambda found: found.get("a", ("", ""))[1] == "leads" and len(found) == 1)
+    connection = keeper.Connection(a.folder / "run/keeper.sock")
+    while connection.view.incarnation < 7 or connection.view.opened == 0:
+        if connection.view.wants_quiet:
+            connection.quiet()
+        connection.read()
+    connection.close()
+    # The others come anew; b gets a number that nobody had.
+    for place in ("etc/cluster", "state/etcd", "run"):
+        machine.shutil.rmtree(b.folder / place)
+    b.config.unlink()
+    b.join(a.invite())
+    assert "node = 3" in b.settings()
+    assert session_of(b).session.incarnation == 7

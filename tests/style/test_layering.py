@@ -30,7 +30,7 @@ ALLOWED = {
     # The file of a cluster's node, which all of its programs read.
     "cluster/config": ("cluster",),
     # The rules' records in etcd; gRPC ends in grpc_*.
-    "etcd": ("cluster", "proto"),
+    "etcd": ("cluster", "cluster/config", "proto"),
     # What those rules want of disks, done on disks.
     "storage": ("block", "cluster"),
     "virtio/queue": ("vmm/memory",),

@@ -1,0 +1,103 @@
+#include "member/backup.h"
+
+#include <algorithm>
+
+#include "etcd/codec.h"
+#include "member/record.h"
+#include "pki/sha256.h"
+#include "proto/member/member.pb.h"
+
+namespace gemel::member {
+namespace {
+
+constexpr std::uint32_t kFormat = 1;
+constexpr std::string_view kMagic = "gemel cluster backup 1\n";
+constexpr std::size_t kDigest = 64;
+// etcd takes 128 in one transaction, and 1.5 MiB.
+constexpr std::size_t kMostPuts = 16;
+
+std::string IncarnationKey() { return etcd::EncodeKey({cluster::KeyKind::kIncarnation, 0}); }
+
+std::string DigestOf(std::string_view bytes) {
+  pki::Sha256 digest;
+  digest.Update(bytes);
+  return digest.HexDigest();
+}
+
+}  // namespace
+
+Result<Backup> TakeBackup(etcd::Admin& admin, const std::string& cluster, std::int64_t now) {
+  ASSIGN_OR_RETURN(etcd::KvSnapshot all, admin.Read({"/gemel/", "/gemel0"}));
+  Backup backup{cluster, now, 0, {}};
+  for (etcd::KeyValue& key : all.keys) {
+    if (key.key == IncarnationKey()) {
+      ASSIGN_OR_RETURN(backup.incarnation, etcd::DecodeIncarnation(key.value));
+    } else {
+      backup.keys.push_back(std::move(key));
+    }
+  }
+  if (backup.incarnation == 0) return FailedPrecondition("etcd here belongs to no cluster yet");
+  return backup;
+}
+
+std::string EncodeBackup(const Backup& backup) {
+  internal::member::ClusterBackup wire;
+  wire.set_format(kFormat);
+  wire.set_cluster(backup.cluster);
+  wire.set_time(backup.time);
+  wire.set_incarnation(backup.incarnation);
+  for (const etcd::KeyValue& key : backup.keys) {
+    internal::member::BackupKey& to = *wire.add_keys();
+    to.set_key(key.key);
+    to.set_value(key.value);
+  }
+  const std::string bytes = wire.SerializeAsString();
+  return std::string(kMagic) + DigestOf(bytes) + bytes;
+}
+
+Result<Backup> DecodeBackup(std::string_view bytes) {
+  if (!bytes.starts_with(kMagic)) return InvalidArgument("not a backup of gemel cluster backup");
+  bytes.remove_prefix(kMagic.size());
+  internal::member::ClusterBackup wire;
+  const bool whole = bytes.size() >= kDigest &&
+                     DigestOf(bytes.substr(kDigest)) == bytes.substr(0, kDigest) &&
+                     wire.ParseFromString(std::string(bytes.substr(kDigest)));
+  if (!whole)
+    return MakeError(Code::kDataLoss, "the backup is damaged: it is not as it was written");
+  if (wire.format() != kFormat)
+    return MakeError(Code::kUnimplemented, "the backup is of a later version of Gemel");
+  Backup backup{wire.cluster(), wire.time(), wire.incarnation(), {}};
+  for (const internal::member::BackupKey& key : wire.keys())
+    backup.keys.push_back({key.key(), key.value(), 0});
+  return backup;
+}
+
+Status WriteBackup(etcd::Admin& admin, const Backup& backup, const std::string& name) {
+  std::vector<etcd::KvTxn::Put> puts;
+  for (const etcd::KeyValue& key : backup.keys) {
+    const auto range = RecordRange();
+    if (key.key < range.first || key.key >= range.end) {
+      puts.push_back({key.key, key.value});
+      continue;
+    }
+    ASSIGN_OR_RETURN(std::vector<Record> records, DecodeRecords({key}));
+    records[0].left = records[0].name != name;
+    records[0].member_id = 0;
+    puts.push_back({key.key, EncodeRecord(records[0])});
+  }
+  const etcd::KvTxn::Compare no_cluster{IncarnationKey(), 0};
+  for (std::size_t i = 0; i < puts.size(); i += kMostPuts) {
+    const auto end = std::min(puts.size(), i + kMostPuts);
+    etcd::KvTxn txn{{no_cluster},
+                    {puts.begin() + static_cast<std::ptrdiff_t>(i),
+                     puts.begin() + static_cast<std::ptrdiff_t>(end)}};
+    ASSIGN_OR_RETURN(const etcd::KvTxnAnswer answer, admin.Commit(txn));
+    if (!answer.succeeded) return {};  // it was done before
+  }
+  const etcd::KvTxn last{{no_cluster},
+                         {{IncarnationKey(), etcd::EncodeIncarnation(backup.incarnation)}}};
+  RETURN_IF_ERROR(admin.Commit(last));
+  return {};
+}
+
+}  // namespace gemel::member

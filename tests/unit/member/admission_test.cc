@@ -1,0 +1,130 @@
+#include "member/admission.h"
+
+#include "member/token.h"
+#include "proto/member/member.pb.h"
+#include "tests/unit/member/member_fixture.h"
+
+namespace gemel::member {
+namespace {
+
+namespace wire = internal::member;
+
+class AdmissionTest : public MemberFixture {
+ protected:
+  void SetUp() override {
+    MemberFixture::SetUp();
+    admission_ = std::make_unique<Admission>(
+        config_.get(),
+        [this](Admission::Ask) -> Result<std::unique_ptr<etcd::Admin>> {
+          return std::make_unique<etcd::FakeEtcdAdmin>(&etcd_);
+        },
+        [] { return kNow; });
+  }
+  std::string Invite(cluster::Role role = cluster::Role::kNode) {
+    const auto invited = admission_->Invite(role, 3600);
+    return DecodeToken(invited.value_or(Admission::Invited{}).token)->secret;
+  }
+  static wire::JoinRequest Request(const std::string& secret, const std::string& name = "b") {
+    wire::JoinRequest request;
+    request.set_secret(secret);
+    request.set_protocol(1);
+    request.set_version("0.1.0");
+    request.set_role(wire::ROLE_NODE);
+    request.set_name(name);
+    request.set_address("10.0.0.2");
+    request.set_client_port(2379);
+    request.set_peer_port(2380);
+    return request;
+  }
+
+  std::unique_ptr<Admission> admission_;
+  wire::JoinResponse answer_;
+};
+
+TEST_F(AdmissionTest, NodeThatJoins_GetsNumberAndSecretsButNoVote) {
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  EXPECT_EQ(answer_.cluster(), "rack7");
+  EXPECT_EQ(answer_.node(), 1U);  // this fake knows of no node
+  EXPECT_EQ(answer_.initial_cluster(), "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380");
+  EXPECT_FALSE(answer_.authority_key().empty());
+  ASSERT_EQ(etcd_.members.size(), 2U);
+  EXPECT_TRUE(etcd_.members[1].learner);
+}
+
+TEST_F(AdmissionTest, Witness_GetsNoKeyOfTheAuthority) {
+  wire::JoinRequest request = Request(Invite(cluster::Role::kWitness), "w");
+  request.set_role(wire::ROLE_WITNESS);
+  ASSERT_TRUE(admission_->Join(request, &answer_));
+  EXPECT_TRUE(answer_.authority_key().empty());
+  EXPECT_EQ(answer_.node(), 0U);
+}
+
+TEST_F(AdmissionTest, WhileOneJoins_NoOtherMay) {
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  wire::JoinRequest second = Request(Invite(), "c");
+  second.set_address("10.0.0.3");
+  EXPECT_EQ(admission_->Join(second, &answer_).error().code, Code::kAborted);
+}
+
+TEST_F(AdmissionTest, AdditionThatFails_LeavesNothingAndTheInvitationGood) {
+  const std::string secret = Invite();
+  for (const bool done_nevertheless : {false, true}) {
+    etcd_.add_fails = Error{Code::kDeadlineExceeded, "no answer"};
+    etcd_.add_is_done_nevertheless = done_nevertheless;
+    EXPECT_FALSE(admission_->Join(Request(secret), &answer_));
+    EXPECT_EQ(etcd_.members.size(), 1U);
+  }
+  etcd_.add_fails.reset();
+  EXPECT_TRUE(admission_->Join(Request(secret), &answer_));
+}
+
+TEST_F(AdmissionTest, Abandoned_IsAsIfItHadNeverJoined) {
+  const std::string secret = Invite();
+  ASSERT_TRUE(admission_->Join(Request(secret), &answer_));
+  EXPECT_TRUE(admission_->Abandon(secret));
+  EXPECT_EQ(etcd_.members.size(), 1U);
+  EXPECT_TRUE(admission_->Join(Request(Invite()), &answer_));
+}
+
+TEST_F(AdmissionTest, AbandonedWithAVote_IsRefused) {
+  const std::string secret = Invite();
+  ASSERT_TRUE(admission_->Join(Request(secret), &answer_));
+  etcd_.members[1].learner = false;
+  EXPECT_FALSE(admission_->Abandon(secret));
+  EXPECT_FALSE(admission_->Abandon("guess"));
+}
+
+TEST_F(AdmissionTest, VersionsTooFarApart_AreRefused) {
+  wire::JoinRequest request = Request(Invite());
+  request.set_version("7.0.0");
+  EXPECT_EQ(admission_->Join(request, &answer_).error().code, Code::kFailedPrecondition);
+  request = Request(request.secret());
+  request.set_protocol(9);
+  EXPECT_EQ(admission_->Join(request, &answer_).error().code, Code::kFailedPrecondition);
+}
+
+TEST_F(AdmissionTest, WhoIsAlive_IsRemovedByForceAlone) {
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  etcd::MemberInfo& b = etcd_.members[1];
+  b.learner = false;
+  b.name = "b";
+  b.client_urls = {"https://10.0.0.2:2379"};
+  EXPECT_EQ(admission_->Remove("b", false).error().code, Code::kFailedPrecondition);
+  etcd_.away.insert(b.id);
+  EXPECT_TRUE(admission_->Remove("b", false));
+  EXPECT_EQ(etcd_.members.size(), 1U);
+  EXPECT_EQ(admission_->Remove("b", false).error().code, Code::kNotFound);
+}
+
+TEST_F(AdmissionTest, Renewal_IsForMembersAlone) {
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  wire::RenewResponse renewed;
+  EXPECT_TRUE(admission_->Renew("b", &renewed));
+  EXPECT_NE(renewed.member_pem(), answer_.member_pem());
+  EXPECT_FALSE(admission_->Renew("stranger", &renewed));
+  ASSERT_TRUE(admission_->Remove("b", true));
+  EXPECT_FALSE(admission_->Renew("b", &renewed));
+}
+
+}  // namespace
+}  // namespace gemel::member
