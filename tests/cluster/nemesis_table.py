@@ -17,6 +17,7 @@ class Row:
     # For rows that may stop a VM's process between its last look at the page and its system call: such a
     # write is late, and only a disk that refuses stops it (docs/FAILOVER.md, the table of windows).
     refuses: bool = False
+    target: bool = False  # the disk is on a real one, at s
     tries: int = 3  # of what a machine short of processors may miss; never of safety
 
     def __post_init__(self):
@@ -91,6 +92,17 @@ ROWS = [
     Row("everybody loses 30 % of all frames", "lose 0.3 *; wait 8; heal; → ab 0-5"),
     Row("witness is slow by 2 s", "slow 2 w; wait 5; → a 0; heal; → a 0"),
     Row("keeper is killed", "kill keeper a; wait 1; start keeper a; wait 4; → ab 0-2"),
+
+    # The disk is on a target, which refuses by itself.
+    Row("owner loses power and the disk is on a target",
+        "power_off a; → b 1; power_on a; wait 2; → b 1", target=True),
+    Row("owner stands still and the disk is on a target",
+        "stop all a; → b 1; go_on all a; wait 2; → b 1", target=True),
+    Row("owner's way to the disk", "cut a s; wait 3; heal; → a 0-1", target=True),
+    Row("target stands still", "stop_target; wait 4; heal_target; → a 0-1", target=True),
+    Row("target is killed and begun anew", "kill_target; wait 1; heal_target; → a 0-2", target=True),
+    Row("target is lost to both while the owner loses power",
+        "cut * s; power_off a; wait 5; → nowhere; heal_network; → b 1", target=True),
 
     # etcd goes back.
     Row("etcd is restored from a backup", "backup; wait 1; restore 2; wait 4; → ab 0-2"),

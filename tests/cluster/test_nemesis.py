@@ -13,10 +13,12 @@ import nemesis
 import nemesis_random
 import nemesis_table
 import pytest
+import shared_target
 
 pytestmark = pytest.mark.skipif(
-    not os.access("/dev/kvm", os.R_OK | os.W_OK) or os.geteuid() != 0,
-    reason="/dev/kvm is missing or not ours, or we are not root: no guests in namespaces")
+    not all(os.access(device, os.R_OK | os.W_OK) for device in ("/dev/kvm", "/dev/fuse", "/dev/net/tun"))
+    or os.geteuid() != 0,
+    reason="/dev/kvm, /dev/fuse or /dev/net/tun is missing or not ours, or we are not root")
 
 SIDE_BY_SIDE = 6  # they wait most of the time
 # `./check` tries the same mixtures each time, so that what it says of a commit is the same each time;
@@ -45,13 +47,19 @@ def run(folder, name, mutation):
     return nemesis.outcome_of(nemesis.start(folder, name, **variables), name, folder), folder
 
 
+def words(row):
+    """With what stands in its way here."""
+    missing = row.target and shared_target.iscsi_target.missing()
+    return pytest.param(row, id=row.name, marks=pytest.mark.skip(reason=missing) if missing else ())
+
+
 def report(capsys, name, outcome):
     tries = f", {outcome.tries} tries" if outcome.tries > 1 else ""
     with capsys.disabled():
         print(f"\n   {name}: {outcome.seconds} s{tries}", end="")
 
 
-@pytest.mark.parametrize("row", nemesis_table.ALL_ROWS + MIXTURES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [words(row) for row in nemesis_table.ALL_ROWS + MIXTURES])
 def test_nemesis(row, started, capsys):
     outcome, folder = started[row.name, None].result()
     report(capsys, row.name, outcome)

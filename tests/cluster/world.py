@@ -2,6 +2,7 @@
 
     a, b   a node: member of etcd, gemel-keeper, cluster_node, and the machine's VM where it runs
     w      the witness: a member of etcd
+    s      the disk, if it is on a target
     x      this process, which no cut concerns: it is the observer outside
 
 A world needs a process of its own in namespaces of its own (nemesis.py makes them), and ends with it.
@@ -22,6 +23,7 @@ import keeper
 import lan
 import members
 import node
+import shared_target
 
 SECTORS = 16384  # more than a guest writes in any of these tests: the disk is the log of what it accepted
 PACE_MS = 10
@@ -92,18 +94,23 @@ def node_and_epoch(text, at):
 
 
 class World:
-    """`refuses`: its disk takes writes of whoever has reserved it alone."""
+    """`refuses`: its disk takes writes of whoever has reserved it alone. `target`: it is on a real target."""
 
-    def __init__(self, folder, refuses=False, sectors=SECTORS, keeper_command=(keeper.PROGRAM,)):
+    def __init__(self, folder, refuses=False, target=False, sectors=SECTORS,
+                 keeper_command=(keeper.PROGRAM,)):
         self.seen_wrong = []
         self.folder = pathlib.Path(folder)
-        self.lan = lan.Lan(MEMBERS)
+        self.lan = lan.Lan(MEMBERS + "s")
         self.etcd = members.Etcd(places=[self.lan.address(name) for name in MEMBERS],
                                  inside=lambda i: self.lan.inside(MEMBERS[i]), memory=folder).start()
         self.etcd.put("/gemel/nodes/incarnation", keeper.incarnation(1))
-        self.disk = self.folder / "disk.img"
-        self.disk.write_bytes(bytes(sectors * 512))
-        self.door = front_door.FrontDoor(self.disk, self.owner, refuses)
+        if target:
+            self.door = shared_target.SharedTarget(self.folder, sectors, self.lan)
+        else:
+            disk = self.folder / "disk.img"
+            disk.write_bytes(bytes(sectors * 512))
+            self.door = front_door.FrontDoor(disk, self.owner, refuses)
+        self.target = target
         self.keepers, self.daemons, self.observers = {}, {}, {}
         self.last_owner = (0, 0)
         self.harmed = {}  # what is stopped or down: (part, name) -> "stop", or "kill"
@@ -111,15 +118,18 @@ class World:
         for number, name in enumerate(NODES, 1):
             home = self.folder / f"node{number}"
             home.mkdir()
-            self.door.open(number, home / "disk")
+            disk = self.door.word() if target else home / "disk"
+            if not target:
+                self.door.open(number, disk)
             inside = self.lan.inside(name)
             self.keepers[name] = keeper.Keeper(home, node.nearest(self.etcd, number), number,
                                                command=[*inside, *keeper_command]).start()
             self.daemons[name] = node.Daemon(home, number, self.keepers[name], self.etcd, self.folder,
                                              [f"pace={PACE_MS}"], [*inside, node.PROGRAM],
-                                             disk=home / "disk").start()
+                                             disk=disk).start()
             self.observers[name] = Observer(number, self.daemons[name])
-        self.door.start()
+        if not target:
+            self.door.start()
 
     def begin(self):
         """The machine runs on a, and b would have it."""
@@ -163,6 +173,15 @@ class World:
 
     def do_slow_disk(self, seconds, name):
         self.door.slow(NODES.index(name) + 1, float(seconds))
+
+    def do_stop_target(self):
+        self.door.stop()
+
+    def do_kill_target(self):
+        self.door.kill()
+
+    def do_heal_target(self):
+        self.door.heal()
 
     def do_power_off(self, *names):
         for name in names:
@@ -409,7 +428,7 @@ class World:
     def wrong(self):
         """What must never be: a list of sentences."""
         self.look()
-        accepted = {(one.number, one.node) for one in self.door.log}
+        accepted = self.door.accepted()
         found = self.seen_wrong + self.door.wrong()
         if len(self.door.log) * 512 >= self.door.size:
             found.append("the disk is too small for this test")
@@ -422,6 +441,8 @@ class World:
 
     def wrong_at(self, name):
         """What must not be once it runs there."""
+        if self.target:
+            return []
         state = self.daemons[name].state
         wanted = (self.daemons[name].number, int(state["at_epoch"]))
         holds = self.owner()

@@ -32,7 +32,8 @@ def free_port():
 class Target:
     """start() to begin, kill() to lose it with all that it knows of reservations, stop() at last."""
 
-    def __init__(self, folder, size=16 << 20, user=None):
+    def __init__(self, folder, size=16 << 20, user=None, address="127.0.0.1", inside=()):
+        self.address, self.inside = address, inside  # `inside`: the words before its command
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.user = user
@@ -53,8 +54,8 @@ class Target:
             path.unlink()
         with open(self.folder / "tgtd.log", "ab") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [unpacked.program("tgt", "tgtd"), "-f", "-C", str(self.port % 32768),
-                 "--iscsi", f"portal=127.0.0.1:{self.port}"],
+                [*self.inside, unpacked.program("tgt", "tgtd"), "-f", "-C", str(self.port % 32768),
+                 "--iscsi", f"portal={self.address}:{self.port}"],
                 env=environment, stdout=log, stderr=log)
         # It answers its administrator once it has bound its port.
         deadline = time.monotonic() + 20
