@@ -2,31 +2,22 @@
 
 #include <utility>
 
-#include "base/file_util.h"
 #include "cluster/page/page_memory.h"
+#include "etcd/config_follower.h"
 #include "etcd/grpc_kv.h"
 
 namespace gemel::daemon {
-namespace {
-
-Result<etcd::GrpcKvOptions> EtcdOptions(const cluster::ClusterConfig& config) {
-  etcd::GrpcKvOptions options;
-  options.endpoints = config.endpoints;
-  if (config.ca.empty()) return options;
-  ASSIGN_OR_RETURN(options.ca, ReadTextFile(config.ca));
-  ASSIGN_OR_RETURN(options.certificate, ReadTextFile(config.certificate));
-  ASSIGN_OR_RETURN(options.key, ReadTextFile(config.key));
-  return options;
-}
-
-}  // namespace
-
-Result<std::unique_ptr<ClusterParts>> ClusterParts::Create(const cluster::ClusterConfig& config,
+Result<std::unique_ptr<ClusterParts>> ClusterParts::Create(const std::string& path,
+                                                           const cluster::ClusterConfig& config,
                                                            etcd::NodeInfo self,
                                                            const Outside& outside) {
   std::unique_ptr<ClusterParts> made(new ClusterParts(outside));
-  ASSIGN_OR_RETURN(const etcd::GrpcKvOptions options, EtcdOptions(config));
-  ASSIGN_OR_RETURN(made->kv_, etcd::CreateGrpcKv(outside.loop, options));
+  ASSIGN_OR_RETURN(const etcd::GrpcKvOptions options, etcd::OptionsOf(config));
+  ASSIGN_OR_RETURN(std::unique_ptr<etcd::GrpcKvClient> kv,
+                   etcd::CreateGrpcKv(outside.loop, options));
+  made->follower_ = std::make_unique<etcd::ConfigFollower>(outside.loop, kv.get(), path, config);
+  made->follower_->Begin();
+  made->kv_ = std::move(kv);
   const ClusterIdentity identity{config.node,
                                  fmt::format("iqn.2026-11.gemel:{}.{}", config.cluster, self.name)};
   made->disks_ = std::make_unique<IscsiClusterDisks>(IscsiClusterDisks::Outside{

@@ -2,8 +2,10 @@
 // disks' claims, and the member that ties them together. Made and used on the manager loop's thread.
 #pragma once
 #include <memory>
+#include <string>
 
 #include "cluster/config/cluster_config.h"
+#include "etcd/config_follower.h"
 #include "grpc/cluster_disks.h"
 #include "grpc/cluster_member.h"
 
@@ -18,8 +20,9 @@ class ClusterParts {
     ClusterRecords* records = nullptr;
   };
 
-  // An error names the file or the key of `config`. What `outside` names outlives it.
-  static Result<std::unique_ptr<ClusterParts>> Create(const cluster::ClusterConfig& config,
+  // An error names the file or the key of `config`, which `path` is followed for from then on. What `outside` names outlives it.
+  static Result<std::unique_ptr<ClusterParts>> Create(const std::string& path,
+                                                      const cluster::ClusterConfig& config,
                                                       etcd::NodeInfo self, const Outside& outside);
 
   ClusterMember* member() { return member_.get(); }
@@ -29,6 +32,7 @@ class ClusterParts {
 
   const Outside outside_;
   std::unique_ptr<etcd::Kv> kv_;
+  std::unique_ptr<etcd::ConfigFollower> follower_;  // ends before kv_
   std::unique_ptr<ClusterDisks> disks_;
   std::unique_ptr<KeeperSocket> keeper_;
   std::unique_ptr<ClusterMember> member_;

@@ -239,7 +239,7 @@ Status Daemon::BeginManager(std::function<void(Status)> ready) {
     etcd::NodeInfo self{config_.node, config_.tls_listen, GEMEL_VERSION, config_.memory_capacity,
                         false};
     ASSIGN_OR_RETURN(cluster_, ClusterParts::Create(
-                                   *cluster_config_, std::move(self),
+                                   config_.cluster_file, *cluster_config_, std::move(self),
                                    {loop_.get(), &clock_, supervisor_.get(), manager_->records()}));
     manager_->Join(cluster_->member());
   }
