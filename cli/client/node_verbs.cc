@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
+#include "proto/gemel/v1/clusters.grpc.pb.h"
 #include "proto/gemel/v1/nodes.grpc.pb.h"
 #include "vmm/config/parse.h"
 
@@ -20,8 +21,10 @@ The hosts: what they have, what is left, and how they are.
 Usage: gemel node VERB [NAME] [ARGUMENT]...
 
 Verbs:
-  list   all of them
-  get    one; without a name the one that answers
+  list    all of them
+  get     one; without a name the one that answers
+  drain   of a cluster: its machines go to others, and it no longer counts
+  resume  it is one of the cluster's again
 )";
 
 std::string Cpus(std::uint32_t millis) {
@@ -110,10 +113,52 @@ One host, with what it can do and what is not well.)");
   return Print(Remarks(node));
 }
 
+template <class Request>
+Status SetDrained(Session& session, CLI::App& app, Words words,
+                  grpc::Status (v1::Clusters::StubInterface::*method)(grpc::ClientContext*,
+                                                                      const Request&,
+                                                                      v1::ClusterNode*),
+                  std::string_view done) {
+  std::string name;
+  app.add_option("NAME", name, "which")->required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  if (!go_on) return {};
+  Request request;
+  request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
+  request.set_request_id(NewRequestId());
+  v1::ClusterNode node;
+  RETURN_IF_ERROR(session.Call<v1::Clusters>(method, request, &node));
+  return Print(fmt::format("{}: {}\n", LastPart(node.name()), done));
+}
+
+Status Drain(Words words) {
+  Session session("node drain");
+  CLI::App app(R"(Examples:
+  gemel node drain b
+  gemel cluster status
+
+Of a cluster: its machines go to others, nothing new comes, and it no longer counts.)");
+  return SetDrained<v1::DrainNodeRequest>(session, app, words,
+                                          &v1::Clusters::StubInterface::DrainNode,
+                                          "drained; gemel cluster status shows what is left there");
+}
+
+Status Resume(Words words) {
+  Session session("node resume");
+  CLI::App app(R"(Examples:
+  gemel node resume b
+  gemel cluster status
+
+A node that was drained is one of its cluster's again.)");
+  return SetDrained<v1::UndrainNodeRequest>(session, app, words,
+                                            &v1::Clusters::StubInterface::UndrainNode, "resumed");
+}
+
 }  // namespace
 
 Noun NodeNoun() {
-  static constexpr VerbEntry kVerbs[] = {{"list", List}, {"get", Get}};
+  static constexpr VerbEntry kVerbs[] = {
+      {"list", List}, {"get", Get}, {"drain", Drain}, {"resume", Resume}};
   return {"node", kHelp, kVerbs};
 }
 

@@ -26,6 +26,7 @@ struct SpecOptions {
   std::string description;
   std::string cpu_weight;
   std::string restart;
+  std::string failover;
   std::vector<std::string> disks;
   std::vector<std::string> nics;
   std::vector<std::string> labels;
@@ -49,6 +50,9 @@ void AddSpecOptions(CLI::App& app, SpecOptions& options) {
   app.add_option("--cpu-weight", options.cpu_weight, "against other VMs, 1 to 10000")
       ->type_name("N");
   app.add_option("--restart", options.restart, "never or on-failure")->type_name("WHEN");
+  app.add_option("--failover", options.failover,
+                 "the cluster's: on, or priority=N,preferred=NODE,fail-back,group=NAME,stay-down")
+      ->type_name("POLICY");
   app.add_option("--description", options.description, "for people")->type_name("TEXT");
   app.add_option("--label", options.labels, "KEY=VALUE; once for each")
       ->type_name("LABEL")
@@ -135,6 +139,41 @@ Status ParseLun(const std::string& text, v1::IscsiLun& lun) {
   return {};
 }
 
+Status FillPolicy(std::string_view word, v1::FailoverSpec& failover) {
+  const std::size_t equals = std::min(word.find('='), word.size());
+  const std::string_view key = word.substr(0, equals);
+  const std::string value(word.substr(std::min(equals + 1, word.size())));
+  if (key == "priority") {
+    ASSIGN_OR_RETURN(const std::uint32_t priority, ParseNumber("priority", value, 0, 1000));
+    failover.set_priority(priority);
+  } else if (key == "preferred" && !value.empty()) {
+    failover.set_preferred_node("nodes/" + value);
+  } else if (key == "group" && !value.empty()) {
+    failover.set_anti_affinity_group(value);
+  } else if (word == "fail-back") {
+    failover.set_fail_back(true);
+  } else if (word == "stay-down") {
+    failover.set_stay_down(true);
+  } else if (word != "on") {
+    return InvalidArgument("failover: {}: unknown; see --help", word);
+  }
+  return {};
+}
+
+Status FillFailover(Filling& fill) {
+  if (fill.options.failover.empty()) return {};
+  v1::FailoverSpec& failover = *fill.vm.mutable_spec()->mutable_failover();
+  failover.Clear();
+  fill.paths.emplace_back("spec.failover");
+  std::string_view rest = fill.options.failover;
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    RETURN_IF_ERROR(FillPolicy(rest.substr(0, comma), failover));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return {};
+}
+
 Status FillDisks(Filling& fill) {
   if (fill.options.disks.empty()) return {};
   fill.vm.mutable_spec()->clear_disks();
@@ -184,7 +223,7 @@ Result<std::vector<std::string>> Fill(const SpecOptions& options, const Session&
                                       v1::VirtualMachine& vm) {
   RETURN_IF_ERROR(ReadFile(options.file, vm));
   Filling fill{options, session, vm};
-  for (const auto step : {FillNumbers, FillWords, FillDisks, FillNics, FillLabels})
+  for (const auto step : {FillNumbers, FillWords, FillFailover, FillDisks, FillNics, FillLabels})
     RETURN_IF_ERROR(step(fill));
   return std::move(fill.paths);
 }

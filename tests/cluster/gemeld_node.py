@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import keeper
@@ -60,6 +61,15 @@ class GemeldNode:
         except AssertionError as error:
             raise AssertionError(f"{self.name}: not {state} on {owner}: {found.status}") from error
         return found
+
+    def gemel(self, *words):
+        """What the command prints, which has ended well."""
+        done = subprocess.run(
+            [keeper.BUILD / "cli/client/gemel-client", *words,
+             "--server", f"unix:{self.daemon.run_dir}/api.sock"],
+            capture_output=True, text=True, timeout=keeper.PATIENCE, check=False)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
 
     def has(self, vm=VM):
         return vm in [found.name for found in self.daemon.list()]

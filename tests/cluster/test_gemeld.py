@@ -160,3 +160,18 @@ def test_ordinary_machine_does_not_become_the_clusters(pair):
     with pytest.raises(grpc.RpcError) as refused:
         a.daemon.vms.Update(messages.UpdateVirtualMachineRequest(virtual_machine=changed))
     assert gemeld.fields_of(refused.value) == ["virtual_machine.spec.failover"]
+
+
+def test_node_is_drained_and_resumed_by_the_command_line(pair):
+    a, b = pair
+    run_on_a(pair)
+    assert "drained" in a.gemel("node", "drain", "a")
+    b.until("RUNNING", "b")
+    assert "drained" in b.gemel("cluster", "status")
+    assert "running" in b.gemel("cluster", "explain", "--project", "p", "web")
+    assert "resumed" in b.gemel("node", "resume", "a")
+    a.until_member_of(2)
+    words = ("--kernel", b.daemon.spec().boot.kernel, "--cmdline", "echo", "--machine", "micro-1",
+             "--memory", "32M", "--start", "--wait", "--failover", "priority=1,preferred=a")
+    b.gemel("vm", "create", "other", "--project", "p", *words)
+    a.until("RUNNING", "a", vm="projects/p/vms/other")
