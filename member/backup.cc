@@ -88,14 +88,16 @@ Status WriteBackup(etcd::Admin& admin, const Backup& backup, const std::string& 
   const etcd::KvTxn::Compare no_cluster{IncarnationKey(), 0};
   for (std::size_t i = 0; i < puts.size(); i += kMostPuts) {
     const auto end = std::min(puts.size(), i + kMostPuts);
-    etcd::KvTxn txn{{no_cluster},
-                    {puts.begin() + static_cast<std::ptrdiff_t>(i),
-                     puts.begin() + static_cast<std::ptrdiff_t>(end)}};
+    etcd::KvTxn txn;
+    txn.compares = {no_cluster};
+    txn.puts.assign(puts.begin() + static_cast<std::ptrdiff_t>(i),
+                    puts.begin() + static_cast<std::ptrdiff_t>(end));
     ASSIGN_OR_RETURN(const etcd::KvTxnAnswer answer, admin.Commit(txn));
     if (!answer.succeeded) return {};  // it was done before
   }
-  const etcd::KvTxn last{{no_cluster},
-                         {{IncarnationKey(), etcd::EncodeIncarnation(backup.incarnation)}}};
+  etcd::KvTxn last;
+  last.compares = {no_cluster};
+  last.puts = {{IncarnationKey(), etcd::EncodeIncarnation(backup.incarnation)}};
   RETURN_IF_ERROR(admin.Commit(last));
   return {};
 }

@@ -131,7 +131,10 @@ Status Care::Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
   }
   if (state == "new") {
     const std::string key = etcd::EncodeKey({cluster::KeyKind::kIncarnation, 0});
-    RETURN_IF_ERROR(admin.Commit({{{key, 0}}, {{key, etcd::EncodeIncarnation(1)}}}));
+    etcd::KvTxn txn;
+    txn.compares = {{key, 0}};
+    txn.puts = {{key, etcd::EncodeIncarnation(1)}};
+    RETURN_IF_ERROR(admin.Commit(txn));
     LOG_UNLIMITED(kInfo, "member", "cluster {} begins", config.cluster);
   }
   if (state != "existing") RETURN_IF_ERROR(RecordSelf(admin, config, own));
@@ -151,7 +154,9 @@ Status Care::RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config
   record.machine = machine_;
   record.version = GEMEL_VERSION;
   record.member_id = own.id;
-  RETURN_IF_ERROR(admin.Commit({{}, {{RecordKey(config.name), EncodeRecord(record)}}}));
+  etcd::KvTxn txn;
+  txn.puts = {{RecordKey(config.name), EncodeRecord(record)}};
+  RETURN_IF_ERROR(admin.Commit(txn));
   return {};
 }
 
