@@ -20,7 +20,8 @@ class ClusterParts {
     ClusterRecords* records = nullptr;
   };
 
-  // An error names the file or the key of `config`, which `path` is followed for from then on. What `outside` names outlives it.
+  // An error names the file or the key of `config`, which `path` is followed for from then on. What
+  // `outside` names outlives it.
   static Result<std::unique_ptr<ClusterParts>> Create(const std::string& path,
                                                       const cluster::ClusterConfig& config,
                                                       etcd::NodeInfo self, const Outside& outside);

@@ -1,6 +1,7 @@
 """A machine for forming clusters: folders and an address of its own, and a systemctl that starts
 programs."""
 
+import itertools
 import os
 import pathlib
 import re
@@ -35,17 +36,20 @@ echo $! > "$home/$name.pid"
 """
 
 
-def address(number):
-    """Of this process alone, in 127/8: so no port clashes."""
+_numbers = itertools.count(121)
+
+
+def address():
+    """Of this machine and process alone, in 127/8: whoever had it before may still be ending."""
     pid = os.getpid()
-    return f"127.{120 + number}.{pid >> 8 & 255}.{pid & 255}"
+    return f"127.{next(_numbers)}.{pid >> 8 & 255}.{pid & 255}"
 
 
 class Machine:
-    def __init__(self, folder, number, name):
+    def __init__(self, folder, name):
         self.folder = pathlib.Path(folder) / name
         self.name = name
-        self.address = address(number)
+        self.address = address()
         self.config = self.folder / "etc/cluster.toml"
         (self.folder / "etc").mkdir(parents=True)
         (self.folder / "machine-id").write_text(f"{name}\n", encoding="utf-8")
@@ -127,10 +131,11 @@ class Machine:
         return self.config.read_text(encoding="utf-8")
 
     def lose_power(self):
-        for pid in [int(path.read_text(encoding="utf-8")) for path in self.folder.glob("*.pid")]:
-            kill(pid, signal.SIGKILL)
+        pids = [int(path.read_text(encoding="utf-8")) for path in self.folder.glob("*.pid")]
         if (self.folder / "state/etcd.pid").exists():
-            kill(self.etcd_pid(), signal.SIGKILL)
+            pids.append(self.etcd_pid())
+        for pid in pids:
+            kill(pid, signal.SIGKILL)
 
     def close(self):
         self.lose_power()

@@ -16,7 +16,7 @@ import pytest
 def three_fixture():
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="gemel-form-", dir=memory) as folder:
-        machines = [machine.Machine(folder, i + 1, name) for i, name in enumerate("abw")]
+        machines = [machine.Machine(folder, name) for name in "abw"]
         yield machines
         for one in machines:
             one.close()
@@ -112,7 +112,7 @@ def test_what_is_refused(three):
     assert "has expired" in w.until(lambda said: "expired" in said,
                                     lambda: w.refused("join", short, *w.place()))
     # Another server at the address that the token names.
-    elsewhere = machine.Machine(a.folder / "x", 4, "x")
+    elsewhere = machine.Machine(a.folder / "x", "x")
     elsewhere.init("other")
     foreign = elsewhere.invite()
     elsewhere.lose_power()
