@@ -18,8 +18,8 @@ OPTIONS = {
     "asan": ["-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
     "tsan": ["-Db_sanitize=thread", "-Db_lundef=false"],
 }
-# What the sanitized builds are made with: gRPC's templates take clang three times as long to optimize as
-# to read, and the tests need seconds either way. --long, whose fuzzers run for hours, has 2.
+# What the sanitized builds are made with: most of clang's time goes into optimizing gRPC's templates, and the
+# tests need seconds either way. --long, whose fuzzers run for hours, has 2.
 sanitized_optimization = 0
 # gtest is not built with ASan, so it cannot tell it about vectors that both sides touch.
 SANITIZERS = {
