@@ -1,10 +1,9 @@
 #include "etcd/codec.h"
 
 #include <array>
-#include <charconv>
 #include <utility>
 
-#include "proto/internal/cluster.pb.h"
+#include "etcd/record_value.h"
 
 namespace gemel::etcd {
 namespace {
@@ -17,42 +16,13 @@ using cluster::SessionState;
 using cluster::VmState;
 using internal::ClusterValue;
 
-constexpr std::uint32_t kFormat = 1;
 constexpr std::string_view kIncarnationKey = "/gemel/nodes/incarnation";
 constexpr std::array<std::pair<KeyKind, std::string_view>, 3> kPrefixes = {{
     {KeyKind::kBeat, "/gemel/nodes/beat/"},
     {KeyKind::kSession, "/gemel/nodes/session/"},
     {KeyKind::kVm, "/gemel/vms/"},
 }};
-
-std::optional<std::uint32_t> ParseNumber(std::string_view text) {
-  std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || number == 0 || text.front() == '0') return std::nullopt;
-  return number;
-}
-
-std::string Serialize(ClusterValue value) {
-  value.set_format(kFormat);
-  return value.SerializeAsString();
-}
-
-Result<ClusterValue> Parse(std::string_view bytes, ClusterValue::RecordCase wanted) {
-  constexpr std::size_t kMostBytes = 64 << 10;
-  ClusterValue value;
-  if (bytes.size() > kMostBytes ||
-      !value.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return InvalidArgument("{} bytes that are no record of the cluster's", bytes.size());
-  if (value.format() > kFormat)
-    return MakeError(
-        Code::kUnimplemented,
-        fmt::format("a record of format {}: this version reads {}", value.format(), kFormat));
-  if (value.format() != kFormat || value.record_case() != wanted)
-    return InvalidArgument("a record of format {} and kind {}: not what this key is for",
-                           value.format(), static_cast<int>(value.record_case()));
-  return value;
-}
+constexpr std::size_t kMostBytes = 64 << 10;
 
 // ---- what records are made of -------------------------------------------------------------------
 
@@ -141,13 +111,14 @@ std::string EncodeOwnership(const Ownership& record) {
 }
 
 Result<std::uint64_t> DecodeIncarnation(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kIncarnation));
+  ASSIGN_OR_RETURN(const ClusterValue decoded,
+                   Parse(value, ClusterValue::kIncarnation, kMostBytes));
   if (decoded.incarnation().number() == 0) return InvalidArgument("incarnation 0: none is");
   return decoded.incarnation().number();
 }
 
 Result<SessionRecord> DecodeSession(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSession));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSession, kMostBytes));
   const internal::ClusterSession& session = decoded.session();
   const SessionId id = From(session.id());
   if (id.incarnation == 0 || id.number == 0)
@@ -159,12 +130,12 @@ Result<SessionRecord> DecodeSession(std::string_view value) {
 }
 
 Result<std::uint64_t> DecodeBeat(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kBeat));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kBeat, kMostBytes));
   return decoded.beat().count();
 }
 
 Result<Ownership> DecodeOwnership(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kVm));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kVm, kMostBytes));
   const internal::ClusterOwnership& vm = decoded.vm();
   if (vm.state() <= internal::CLUSTER_VM_STATE_UNSPECIFIED ||
       vm.state() > internal::CLUSTER_VM_STATE_MOVING)

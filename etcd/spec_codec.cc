@@ -1,49 +1,22 @@
 #include "etcd/spec_codec.h"
 
-#include <charconv>
 #include <utility>
 
-#include "proto/internal/cluster.pb.h"
+#include "etcd/record_value.h"
 
 namespace gemel::etcd {
 namespace {
 
 using internal::ClusterValue;
 
-constexpr std::uint32_t kFormat = 1;
 constexpr std::string_view kSpecs = "/gemel/specs/";
 constexpr std::string_view kNames = "/gemel/names/";
 constexpr std::string_view kInfo = "/gemel/info/";
+constexpr std::size_t kMostBytes = 256 << 10;
 
 std::optional<std::uint32_t> NumberAfter(std::string_view prefix, std::string_view key) {
   if (!key.starts_with(prefix)) return std::nullopt;
-  const std::string_view text = key.substr(prefix.size());
-  std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || number == 0 || text.front() == '0') return std::nullopt;
-  return number;
-}
-
-std::string Serialize(ClusterValue value) {
-  value.set_format(kFormat);
-  return value.SerializeAsString();
-}
-
-Result<ClusterValue> Parse(std::string_view bytes, ClusterValue::RecordCase wanted) {
-  constexpr std::size_t kMostBytes = 256 << 10;
-  ClusterValue value;
-  if (bytes.size() > kMostBytes ||
-      !value.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return InvalidArgument("{} bytes that are no record of the cluster's", bytes.size());
-  if (value.format() > kFormat)
-    return MakeError(
-        Code::kUnimplemented,
-        fmt::format("a record of format {}: this version reads {}", value.format(), kFormat));
-  if (value.format() != kFormat || value.record_case() != wanted)
-    return InvalidArgument("a record of format {} and kind {}: not what this key is for",
-                           value.format(), static_cast<int>(value.record_case()));
-  return value;
+  return ParseNumber(key.substr(prefix.size()));
 }
 
 }  // namespace
@@ -93,7 +66,7 @@ std::string EncodeInfo(const NodeInfo& info) {
 }
 
 Result<MachineSpec> DecodeSpec(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSpec));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSpec, kMostBytes));
   const internal::ClusterSpec& from = decoded.spec();
   if (from.name().empty() || from.machine().empty())
     return InvalidArgument("a machine without a name, or without what it is");
@@ -102,18 +75,18 @@ Result<MachineSpec> DecodeSpec(std::string_view value) {
 }
 
 Result<std::uint32_t> DecodeName(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kName));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kName, kMostBytes));
   if (decoded.name().vm() == 0) return InvalidArgument("machine 0: none is");
   return decoded.name().vm();
 }
 
 Result<std::uint32_t> DecodeLastVm(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kLastVm));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kLastVm, kMostBytes));
   return decoded.last_vm().vm();
 }
 
 Result<NodeInfo> DecodeInfo(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode, kMostBytes));
   const internal::ClusterNodeInfo& from = decoded.node();
   if (from.name().empty()) return InvalidArgument("a node without a name");
   return NodeInfo{from.name(), from.address(), from.version(), from.memory(), from.drained()};
