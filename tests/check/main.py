@@ -153,13 +153,17 @@ def cluster(log, options):
         found = [line for line in text.read_text(encoding="utf-8", errors="replace").splitlines()
                  if " states, " in line]
         print("\n".join(f"   {line}" for line in found), flush=True)
-    outcome.extend(pytest("tests/cluster", log.with_name("cluster_programs.log"), timeout=1500,
-                          repeat=20 if options.mode == LONG else 1))
+    programs = log.with_name("cluster_programs.log")
+    outcome.extend(pytest("tests/cluster", programs, timeout=1500))
+    if options.mode == LONG:
+        outcome.extend(pytest("tests/cluster", log.with_name("nemesis.log"), timeout=3600, repeat=19,
+                              only="test_nemesis"))
     return outcome
 
 
-def pytest(folder, log, timeout, repeat=1, **variables):
-    """Every test of a folder; what is not there yet is said to be missing."""
+def pytest(folder, log, timeout, repeat=1, only="", **variables):
+    """Every test of a folder, or of its files and tests with `only` in their names; what is not there
+    yet is said to be missing."""
     outcome = results.Results()
     if not any((shell.ROOT / folder).rglob("test_*.py")):
         outcome.add(folder, results.SKIPPED, "this folder has no test yet")
@@ -169,7 +173,7 @@ def pytest(folder, log, timeout, repeat=1, **variables):
         junit = log.with_suffix(f".{turn}.xml")
         junit.unlink(missing_ok=True)
         command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
-                   "--junitxml", junit, folder]
+                   "--junitxml", junit, "-k", only, folder]
         status = shell.run(command, log, env, timeout=timeout)
         failed = len(outcome.of(results.FAILED))
         results.read_junit(junit, outcome)
