@@ -1,5 +1,6 @@
 """A node of a cluster as it is installed: its gemel-keeper and its gemeld, and what a client asks of it."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -15,17 +16,35 @@ import gemeld  # noqa: E402
 VM = "projects/p/vms/web"
 
 
+@contextlib.contextmanager
+def pair_of(etcd, folder, words_of=lambda number: ()):
+    """Nodes a and b, that know of each other. `words_of`: more words of the gemeld of a node."""
+    nodes = []
+    try:
+        for number, name in ((1, "a"), (2, "b")):
+            nodes.append(GemeldNode(folder, number, name, etcd, words_of(number)))
+            nodes[-1].start()
+        for one in nodes:
+            one.until_member_of(2)
+        yield nodes
+    finally:
+        for one in nodes:
+            one.close()
+
+
 class GemeldNode:
     """Node `number`, called `name`. Its machines end with close()."""
 
-    def __init__(self, folder, number, name, etcd):
+    def __init__(self, folder, number, name, etcd, words=()):
         self.folder = pathlib.Path(folder) / name
         self.folder.mkdir()
         self.number, self.name = number, name
         self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number)
         file = self.keeper.config
         file.write_text(f'cluster = "test"\nname = "{name}"\n' + file.read_text())
-        self.daemon = gemeld.Gemeld(self.folder / "gemeld", "--node", name, "--cluster", file)
+        self.daemon = gemeld.Gemeld(
+            self.folder / "gemeld", "--node", name, "--cluster", file, *words,
+            environment={"GEMEL_DIAL": str(keeper.BUILD / "helpers/dial/gemel-dial")})
         self.daemon.folder.mkdir()
 
     def start(self):

@@ -217,10 +217,12 @@ class Console:
 
     def number(self, word):
         """Of the next line that begins with it."""
+        last = None
         while (line := self.line()) is not None:
             if line.startswith(f"{word} "):
                 return int(line.split()[1])
-        raise AssertionError(f"the console ended without {word!r}")
+            last = line
+        raise AssertionError(f"the console ended without {word!r}, after {last!r}")
 
     def last(self):
         """The highest acknowledgement of a VM that has ended."""

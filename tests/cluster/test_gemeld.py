@@ -16,25 +16,16 @@ pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK),
 @pytest.fixture(name="pair")
 def pair_fixture(etcd, tmp_path):
     """Nodes a and b."""
-    nodes = []
-    try:
-        for number, name in ((1, "a"), (2, "b")):
-            nodes.append(gemeld_node.GemeldNode(tmp_path, number, name, etcd))
-            nodes[-1].start()
-        for one in nodes:
-            one.until_member_of(2)
+    with gemeld_node.pair_of(etcd, tmp_path) as nodes:
         yield nodes
-    finally:
-        for one in nodes:
-            one.close()
 
 
 def failover(**fields):
     return gemeld.v1("virtual_machines").FailoverSpec(**fields)
 
 
-def create(node, vm_id="web", run=True, **fields):
-    spec = node.daemon.spec(failover=failover(**fields))
+def create(node, vm_id="web", run=True, words="echo", **fields):
+    spec = node.daemon.spec(words=words, failover=failover(**fields))
     return node.daemon.create(vm_id, run=run, spec=spec)
 
 
@@ -51,10 +42,10 @@ def create_at_last(node, vm_id):
     node.daemon.until(made)
 
 
-def run_on_a(pair):
+def run_on_a(pair, words="echo"):
     """The machine runs on a, and both know; its uid."""
     a, b = pair
-    a.daemon.well(create(a, preferred_node="nodes/a"))
+    a.daemon.well(create(a, words=words, preferred_node="nodes/a"))
     b.until("RUNNING", "a")
     return a.until("RUNNING", "a").uid
 
@@ -164,7 +155,7 @@ def test_ordinary_machine_does_not_become_the_clusters(pair):
 
 def test_node_is_drained_and_resumed_by_the_command_line(pair):
     a, b = pair
-    run_on_a(pair)
+    run_on_a(pair, "button")  # it is asked to end, and waited for
     assert "drained" in a.gemel("node", "drain", "a")
     b.until("RUNNING", "b")
     assert "drained" in b.gemel("cluster", "status")
