@@ -1,5 +1,5 @@
-// What all codecs of the cluster's records share: values are versioned messages (proto/internal/cluster.proto),
-// numbers in keys are decimal without leading zeros.
+// What all codecs of the cluster's records share: values are versioned messages
+// (proto/internal/cluster.proto), numbers in keys are decimal without leading zeros.
 #pragma once
 #include <cstddef>
 #include <cstdint>
