@@ -107,7 +107,7 @@ def start(folder, name, **variables):
     """A process in namespaces of its own that runs the row; outcome_of() reads what it prints."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen([*NAMESPACES, "/usr/bin/python3", "-B", __file__, folder, name],
+    return subprocess.Popen(["/usr/bin/python3", "-B", __file__, folder, name],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=open(folder / "stderr", "wb"), text=True,
                             env=dict(os.environ, **variables))
@@ -123,6 +123,8 @@ def outcome_of(process, name, folder):
 
 
 if __name__ == "__main__":
+    if os.getpid() != 1:
+        os.execvp(NAMESPACES[0], [*NAMESPACES, "/usr/bin/python3", "-B", *sys.argv])
     result = inside(pathlib.Path(sys.argv[1]), sys.argv[2])
     print(json.dumps(dataclasses.asdict(result)), flush=True)
     os._exit(0)  # everything else in these namespaces ends with it

@@ -266,8 +266,9 @@ class World:
                                                  if p == part and how == "kill"]
         for name in names:
             for one in reversed(self.parts(part, name)):
-                if self.harmed.pop((one, name), None) != "kill":
-                    continue
+                if self.harmed.get((one, name)) != "kill":
+                    continue  # well, or stopped: that ends with go_on
+                del self.harmed[(one, name)]
                 if one == "etcd":
                     self.etcd.start(MEMBERS.index(name))
                 else:
