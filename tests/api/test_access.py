@@ -215,6 +215,29 @@ def test_role_taken_back_counts_at_the_next_call(remote):
     assert code_of(list_vms, channel) == grpc.StatusCode.PERMISSION_DENIED
 
 
+def test_check_says_whether_the_caller_might(remote):
+    grant(remote, "VIEWER", "cert:alice", "projects/p")
+    stub = access(remote.channel())
+
+    def check(permission, resource="projects/p/vms/web"):
+        return stub.Check(messages().CheckAccessRequest(permission=permission, resource=resource))
+    assert check("VirtualMachines.Get").allowed
+    denied = check("VirtualMachines.Start")
+    assert not denied.allowed and "cert:alice" in denied.message
+    assert not check("VirtualMachines.Get", "projects/q").allowed
+    assert code_of(check, "VirtualMachines.Fly") == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_one_binding_is_got_by_its_name(remote):
+    binding = grant(remote, "VIEWER", "cert:alice", "projects/p")
+    stub = access(remote.daemon.channel)
+    found = stub.GetBinding(messages().GetBindingRequest(name=binding.name))
+    assert (found.member, found.resource) == ("cert:alice", "projects/p")
+    stub.DeleteBinding(messages().DeleteBindingRequest(name=binding.name))
+    request = messages().GetBindingRequest(name=binding.name)
+    assert code_of(stub.GetBinding, request) == grpc.StatusCode.NOT_FOUND
+
+
 def test_bindings_survive_the_daemon(remote):
     grant(remote, "VIEWER", "cert:alice", "projects/p")
     remote.daemon.kill()

@@ -339,6 +339,22 @@ def test_what_the_host_cannot_be_is_refused(node):
     assert "the host has no such interface" in done.error.message and not node.list()
 
 
+def test_network_is_changed_but_for_its_subnet(node):
+    node.daemon.well(node.create())
+    messages = v1("networks")
+    request = messages.UpdateNetworkRequest(network=node.get())
+    request.network.managed_bridge.dhcp_first = "10.88.0.50"
+    request.update_mask.paths.append("managed_bridge")
+    node.daemon.well(node.daemon.networks.Update(request))
+    assert node.get().managed_bridge.dhcp_first == "10.88.0.50"
+    assert gemeld.reason_of(refused(lambda: node.daemon.networks.Update(request))) == "ETAG_MISMATCH"
+    request.network.etag = ""
+    request.network.managed_bridge.subnet = "10.89.0.0/24"
+    assert gemeld.fields_of(refused(lambda: node.daemon.networks.Update(request))) == \
+        ["network.managed_bridge.subnet"]
+    assert node.get().managed_bridge.subnet == "10.88.0.0/24"
+
+
 def test_address_of_a_machine_that_is_gone_can_be_had_again(node):
     node.daemon.well(node.create())
     for name in ("one", "two"):
