@@ -221,6 +221,11 @@ v1::Quota AccessService::DescribeQuota(const std::string& project) const {
                                       used.set_disk_bytes(used.disk_bytes() + disk->size_bytes());
                                       return true;
                                     });
+  services_->published->networks.Visit(project + "/networks/", "",
+                                       [&used](const std::string&, const auto&) {
+                                         used.set_networks(used.networks() + 1);
+                                         return true;
+                                       });
   return quota;
 }
 

@@ -34,6 +34,7 @@
 #include "grpc/metrics_server.h"
 #include "grpc/network_host.h"
 #include "grpc/networks_service.h"
+#include "grpc/node_health.h"
 #include "grpc/nodes_service.h"
 #include "grpc/operations_service.h"
 #include "grpc/virtual_machines_service.h"
@@ -52,6 +53,7 @@ Result<UniqueFd> WatchSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGPWR);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   static_cast<void>(signal(SIGPIPE, SIG_IGN));
   UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -76,6 +78,7 @@ class Daemon {
   Status BeginManager(std::function<void(Status)> ready);
   Status StartManager();
   void StartSampler();
+  void OnSignal();
   Status StartMetrics();
   HostPaths Paths();
 
@@ -102,6 +105,7 @@ class Daemon {
   std::optional<cluster::ClusterConfig> cluster_config_;
   std::unique_ptr<ClusterParts> cluster_;  // on the manager's loop
   std::unique_ptr<VmSampler> sampler_;
+  std::unique_ptr<NodeHealth> health_;
   ServiceContext services_;
   std::unique_ptr<VirtualMachinesService> vms_;
   std::unique_ptr<OperationsService> operations_;
@@ -131,6 +135,7 @@ Daemon::~Daemon() {
     loop_->Stop();
     manager_thread_.join();
   }
+  health_.reset();
   sampler_.reset();
   cluster_.reset();
   networks_.reset();
@@ -219,6 +224,20 @@ void Daemon::StartSampler() {
   sampler_->Begin(supervisor_.get(), [this](const VmUid& uid, const VmEvent& event) {
     manager_->OnVmEvent(uid, event);
   });
+  health_ = std::make_unique<NodeHealth>(NodeHealth::Parts{loop_.get(), worker_loop_.get(),
+                                                           timers_.get(), &clock_, pools_.get(),
+                                                           &published_, manager_.get()});
+  health_->Begin();
+}
+
+// SIGPWR: the host goes down, and this daemon ends once the guests are off. Any other: it ends now.
+void Daemon::OnSignal() {
+  signalfd_siginfo info{};
+  if (read(signals_.get(), &info, sizeof info) != sizeof info) return;
+  if (info.ssi_signo != SIGPWR) return main_loop_->Stop();
+  loop_->Post([this] {
+    manager_->StopWithHost([this] { main_loop_->Post([this] { main_loop_->Stop(); }); });
+  });
 }
 
 // A node that is one of a cluster's, and does not know of it, would run machines that are another's.
@@ -264,8 +283,9 @@ Status Daemon::StartManager() {
 
 Status Daemon::StartMetrics() {
   if (config_.metrics_listen.empty()) return {};
-  auto collector = std::make_shared<MetricsCollector>(loop_.get(), sampler_.get(), &published_,
-                                                      [this] { return nodes_->Describe(); });
+  auto collector = std::make_shared<MetricsCollector>(
+      loop_.get(), sampler_.get(), &published_, [this] { return nodes_->Describe(); },
+      [this] { return disks_->DescribePools(); });
   ASSIGN_OR_RETURN(metrics_, MetricsServer::Start(config_.metrics_listen,
                                                   {std::move(collector), api_metrics_.registry()}));
   return {};
@@ -275,7 +295,7 @@ Status Daemon::Begin() {
   ASSIGN_OR_RETURN(signals_, WatchSignals());
   ASSIGN_OR_RETURN(main_loop_, EventLoop::Create());
   RETURN_IF_ERROR(
-      main_loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { main_loop_->Stop(); }));
+      main_loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { OnSignal(); }));
   RETURN_IF_ERROR(PrepareFolders());
   RETURN_IF_ERROR(PrepareAccess());
   RETURN_IF_ERROR(PrepareCluster());

@@ -74,6 +74,28 @@ DisksService::Reactor* DisksService::List(Context* context, const v1::ListDisksR
   return Answer<v1::ListDisksResponse>(services_, context, answer(), response);
 }
 
+std::vector<v1::Pool> DisksService::DescribePools() const {
+  std::vector<v1::Pool> all;
+  for (const auto& [name, folder] : pools_->pools()) {
+    v1::Pool& pool = all.emplace_back();
+    pool.set_pool(name);
+    if (const auto space = pools_->Space(name)) {
+      pool.set_capacity_bytes(space->capacity);
+      pool.set_free_bytes(space->free);
+    } else {
+      pool.set_message(Printable(space.error().message));
+    }
+  }
+  services_->published->disks.Visit("", "", [&](const std::string&, const auto& disk) {
+    for (v1::Pool& pool : all) {
+      if (disk->pool() == pool.pool())
+        pool.set_provisioned_bytes(pool.provisioned_bytes() + disk->size_bytes());
+    }
+    return true;
+  });
+  return all;
+}
+
 DisksService::Reactor* DisksService::ListPools(Context* context,
                                                const v1::ListPoolsRequest* request,
                                                v1::ListPoolsResponse* response) {
@@ -85,22 +107,8 @@ DisksService::Reactor* DisksService::ListPools(Context* context,
     auto caller = services_->gate->AdmitList(*context, "Disks/ListPools", "");
     if (!caller) return std::unexpected(std::move(caller).error());
     v1::ListPoolsResponse list;
-    for (const auto& [name, folder] : pools_->pools()) {
-      v1::Pool pool;
-      pool.set_pool(name);
-      if (const auto space = pools_->Space(name)) {
-        pool.set_capacity_bytes(space->capacity);
-        pool.set_free_bytes(space->free);
-      } else {
-        pool.set_message(Printable(space.error().message));
-      }
-      services_->published->disks.Visit("", "", [&](const std::string&, const auto& disk) {
-        if (disk->pool() == pool.pool())
-          pool.set_provisioned_bytes(pool.provisioned_bytes() + disk->size_bytes());
-        return true;
-      });
-      if (filter->Matches(pool)) *list.add_pools() = pool;
-    }
+    for (v1::Pool& pool : DescribePools())
+      if (filter->Matches(pool)) *list.add_pools() = std::move(pool);
     return list;
   };
   return Answer<v1::ListPoolsResponse>(services_, context, answer(), response);

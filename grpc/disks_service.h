@@ -29,6 +29,8 @@ class DisksService final : public v1::Disks::CallbackService {
                                                          v1::Operation* response) override {
     return BeginUpload(&uploads_, context, response);
   }
+  // The pools, and the room in them. Any thread; it looks at their folders.
+  std::vector<v1::Pool> DescribePools() const;
   Reactor* ListPools(Context* context, const v1::ListPoolsRequest* request,
                      v1::ListPoolsResponse* response) override;
 

@@ -6,18 +6,32 @@
 
 namespace gemel::daemon {
 
-void EventLog::Append(std::uint64_t sequence, v1::Event event) {
+void EventLog::Keep(std::uint64_t sequence, v1::Event event) {
   event.set_resume_token(TokenOf(sequence));
-  auto shared = std::make_shared<const v1::Event>(std::move(event));
+  entries_.emplace_back(sequence, std::make_shared<const v1::Event>(std::move(event)));
+  if (entries_.size() > kKept) entries_.pop_front();
+  last_ = sequence;
+}
+
+void EventLog::Append(std::uint64_t sequence, v1::Event event) {
   std::map<std::uint64_t, std::function<void()>> waiters;
   {
     MutexLock lock(mutex_);
-    entries_.emplace_back(sequence, std::move(shared));
-    if (entries_.size() > kKept) entries_.pop_front();
-    last_ = sequence;
+    ++counts_[event.type()];
+    Keep(sequence, std::move(event));
     waiters.swap(waiters_);
   }
   for (const auto& [id, wake] : waiters) wake();
+}
+
+void EventLog::Restore(std::uint64_t sequence, v1::Event event) {
+  MutexLock lock(mutex_);
+  Keep(sequence, std::move(event));
+}
+
+std::map<v1::EventType, std::uint64_t> EventLog::counts() const {
+  MutexLock lock(mutex_);
+  return counts_;
 }
 
 std::string EventLog::TokenOf(std::uint64_t sequence) const {

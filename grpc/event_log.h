@@ -30,6 +30,10 @@ class EventLog {
 
   // Sequence numbers rise by one. Wakes those who wait.
   void Append(std::uint64_t sequence, v1::Event event) EXCLUDES(mutex_);
+  // One that an earlier daemon has appended.
+  void Restore(std::uint64_t sequence, v1::Event event) EXCLUDES(mutex_);
+  // How many of each type were appended.
+  std::map<v1::EventType, std::uint64_t> counts() const EXCLUDES(mutex_);
 
   std::string TokenOf(std::uint64_t sequence) const;
   // The sequence number of a token; kInvalidArgument if it is none, kOutOfRange if events after it are no
@@ -53,10 +57,13 @@ class EventLog {
  private:
   ApiError Expired(std::string_view token) const;
 
+  void Keep(std::uint64_t sequence, v1::Event event) REQUIRES(mutex_);
+
   const std::string store_id_;
   mutable Mutex mutex_;
   std::deque<Entry> entries_ GUARDED_BY(mutex_);
   std::uint64_t last_ GUARDED_BY(mutex_) = 0;
+  std::map<v1::EventType, std::uint64_t> counts_ GUARDED_BY(mutex_);
   std::uint64_t next_waiter_ GUARDED_BY(mutex_) = 1;
   std::map<std::uint64_t, std::function<void()>> waiters_ GUARDED_BY(mutex_);
 };

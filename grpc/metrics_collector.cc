@@ -224,6 +224,36 @@ std::vector<MetricFamily> MachineFamilies(const std::string& node, const Publish
   return std::move(machines).Take();
 }
 
+std::vector<MetricFamily> PoolFamilies(const std::string& node,
+                                       const std::vector<v1::Pool>& pools) {
+  MetricFamily capacity = Gauge("gemel_pool_capacity_bytes", "Room of the pool's file system.");
+  MetricFamily free = Gauge("gemel_pool_free_bytes", "What is left of it.");
+  MetricFamily provisioned =
+      Gauge("gemel_pool_provisioned_bytes", "Sizes of the disks in the pool.");
+  for (const v1::Pool& pool : pools) {
+    const Labels labels = {{"node", node}, {"pool", pool.pool()}};
+    Add(provisioned, labels, static_cast<double>(pool.provisioned_bytes()));
+    if (!pool.message().empty()) continue;  // gemel_node_healthy says so
+    Add(capacity, labels, static_cast<double>(pool.capacity_bytes()));
+    Add(free, labels, static_cast<double>(pool.free_bytes()));
+  }
+  return {std::move(capacity), std::move(free), std::move(provisioned)};
+}
+
+std::vector<MetricFamily> EventFamilies(const std::string& node,
+                                        const std::map<v1::EventType, std::uint64_t>& counts) {
+  constexpr std::string_view kPrefix = "EVENT_TYPE_";
+  MetricFamily events =
+      Counter("gemel_events_total", "Events since the daemon was started, by type.");
+  for (const auto& [type, count] : counts) {
+    const std::string& word = v1::EventType_Name(type);
+    if (!word.starts_with(kPrefix)) continue;
+    Add(events, {{"node", node}, {"type", word.substr(kPrefix.size())}},
+        static_cast<double>(count));
+  }
+  return {std::move(events)};
+}
+
 void MetricsCollector::Refresh() const {
   if (posted_->exchange(true)) return;
   auto done = std::make_shared<std::promise<void>>();
@@ -238,9 +268,11 @@ void MetricsCollector::Refresh() const {
 std::vector<MetricFamily> MetricsCollector::Collect() const {
   Refresh();
   const v1::Node node = describe_();
+  const std::string name(LastPart(node.name()));
   std::vector<MetricFamily> all = NodeFamilies(node);
-  for (MetricFamily& family : MachineFamilies(std::string(LastPart(node.name())), *published_))
-    all.push_back(std::move(family));
+  for (auto& families : {MachineFamilies(name, *published_), PoolFamilies(name, pools_()),
+                         EventFamilies(name, published_->events->counts())})
+    all.insert(all.end(), families.begin(), families.end());
   return all;
 }
 

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "base/event_loop.h"
 #include "grpc/vm_manager.h"
 #include "grpc/vm_sampler.h"
+#include "proto/gemel/v1/disks.pb.h"
 #include "proto/gemel/v1/nodes.pb.h"
 
 namespace gemel::daemon {
@@ -25,14 +27,23 @@ namespace gemel::daemon {
 std::vector<prometheus::MetricFamily> NodeFamilies(const v1::Node& node);
 std::vector<prometheus::MetricFamily> MachineFamilies(const std::string& node,
                                                       const Published& published);
+// Families of its pools, and of what has happened since the daemon's start.
+std::vector<prometheus::MetricFamily> PoolFamilies(const std::string& node,
+                                                   const std::vector<v1::Pool>& pools);
+std::vector<prometheus::MetricFamily> EventFamilies(
+    const std::string& node, const std::map<v1::EventType, std::uint64_t>& counts);
 
 // On threads of the HTTP server.
 class MetricsCollector final : public prometheus::Collectable {
  public:
-  // All outlive it. `describe` is called on any thread.
+  // All outlive it. `describe` and `pools` are called on any thread.
   MetricsCollector(EventLoop* loop, VmSampler* sampler, const Published* published,
-                   std::function<v1::Node()> describe)
-      : loop_(loop), sampler_(sampler), published_(published), describe_(std::move(describe)) {}
+                   std::function<v1::Node()> describe, std::function<std::vector<v1::Pool>()> pools)
+      : loop_(loop),
+        sampler_(sampler),
+        published_(published),
+        describe_(std::move(describe)),
+        pools_(std::move(pools)) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -43,6 +54,7 @@ class MetricsCollector final : public prometheus::Collectable {
   VmSampler* const sampler_;
   const Published* const published_;
   const std::function<v1::Node()> describe_;
+  const std::function<std::vector<v1::Pool>()> pools_;
   // Whether one was posted that has not begun: a loop that stalls gets no pile of them.
   const std::shared_ptr<std::atomic<bool>> posted_ = std::make_shared<std::atomic<bool>>(false);
 };

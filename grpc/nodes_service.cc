@@ -1,10 +1,21 @@
 #include "grpc/nodes_service.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <linux/landlock.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file_util.h"
 
 namespace gemel::daemon {
 namespace {
@@ -21,11 +32,73 @@ void AddCapability(v1::Node& node, std::string_view name, const char* path,
   if (!capability.available()) capability.set_message(std::string(without));
 }
 
-void AddCondition(v1::Node& node, std::string_view name, const std::string& problem) {
-  v1::HealthCondition& condition = *node.add_conditions();
-  condition.set_condition(std::string(name));
-  condition.set_health(problem.empty() ? v1::NODE_HEALTH_OK : v1::NODE_HEALTH_FAILED);
-  condition.set_message(Printable(problem));
+// io_uring_setup(2) without entries: EINVAL where there is one.
+std::string WithoutIoUring() {
+  if (syscall(SYS_io_uring_setup, 0, nullptr) >= 0 || errno == EINVAL || errno == EFAULT) return {};
+  return "the kernel refuses io_uring: disks work, slower (sysctl kernel.io_uring_disabled)";
+}
+
+// A version, or why not.
+v1::Capability Landlock() {
+  v1::Capability capability;
+  capability.set_capability("landlock");
+  const long version =
+      syscall(SYS_landlock_create_ruleset, nullptr, 0ul, LANDLOCK_CREATE_RULESET_VERSION);
+  capability.set_available(version > 0);
+  capability.set_message(version > 0 ? fmt::format("ABI {}", version)
+                                     : "the kernel has none: a layer of the sandbox is missing "
+                                       "(lsm=landlock,...)");
+  return capability;
+}
+
+// What of control groups is missing.
+std::string WithoutGroups() {
+  for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+    const auto text = ReadTextFile(std::string(mount) + "/cgroup.controllers");
+    if (!text) continue;
+    std::vector<std::string_view> missing;
+    for (const std::string_view controller : {"cpu", "cpuset", "io", "memory"}) {
+      const std::string words = " " + text->substr(0, text->find('\n')) + " ";
+      if (words.find(fmt::format(" {} ", controller)) == std::string::npos)
+        missing.push_back(controller);
+    }
+    if (missing.empty()) return {};
+    return fmt::format("{} has no controller {}: those limits are not in force", mount,
+                       fmt::join(missing, ", "));
+  }
+  return "no cgroup v2 at /sys/fs/cgroup: no limit is in force";
+}
+
+void AddKernel(v1::Node& node) {
+  v1::Capability& uring = *node.add_capabilities();
+  uring.set_capability("io_uring");
+  uring.set_message(WithoutIoUring());
+  uring.set_available(uring.message().empty());
+  v1::Capability& groups = *node.add_capabilities();
+  groups.set_capability("cgroup_v2");
+  groups.set_message(WithoutGroups());
+  groups.set_available(groups.message().empty());
+  *node.add_capabilities() = Landlock();
+}
+
+std::uint64_t ReadNumber(const char* path) {
+  const auto text = ReadTextFile(path);
+  return text ? std::strtoull(text->c_str(), nullptr, 10) : 0;
+}
+
+// Reserved pages of 2 MiB: the kernel's count, whoever has them.
+void AddHugePages(v1::Node& node) {
+  constexpr std::uint64_t kBytes = 2ull << 20;
+  const std::uint64_t all = ReadNumber("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+  const std::uint64_t free =
+      std::min(all, ReadNumber("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"));
+  node.mutable_capacity()->set_hugepage_bytes(all * kBytes);
+  node.mutable_reserved()->set_hugepage_bytes((all - free) * kBytes);
+  node.mutable_allocatable()->set_hugepage_bytes(free * kBytes);
+}
+
+void AddCondition(v1::Node& node, const v1::HealthCondition& condition) {
+  *node.add_conditions() = condition;
   node.set_health(std::max(node.health(), condition.health()));
 }
 
@@ -53,6 +126,7 @@ NodesService::NodesService(ServiceContext* services, Facts facts)
   AddCapability(fixed_, "vhost_net", "/dev/vhost-net",
                 "no /dev/vhost-net: networking works, slower (modprobe vhost_net)");
   AddCapability(fixed_, "tun", "/dev/net/tun", "no /dev/net/tun: no networks (modprobe tun)");
+  AddKernel(fixed_);
 }
 
 v1::Node NodesService::Describe() const {
@@ -69,9 +143,17 @@ v1::Node NodesService::Describe() const {
     return true;
   });
   *node.mutable_allocatable() = Left(node.capacity(), node.reserved());
-  const auto store = services_->published->problems.Get("store");
-  AddCondition(node, "store", store == nullptr ? "" : *store);
-  AddCondition(node, "kvm", ::access("/dev/kvm", R_OK | W_OK) == 0 ? "" : "/dev/kvm is not ours");
+  AddHugePages(node);
+  services_->published->conditions.Visit("", "", [&](const std::string& name, const auto& last) {
+    v1::HealthCondition condition = *last;
+    // Known at once, whenever it was looked at.
+    if (const auto problem = services_->published->problems.Get(name); problem != nullptr) {
+      condition.set_health(v1::NODE_HEALTH_FAILED);
+      condition.set_message(Printable(*problem));
+    }
+    AddCondition(node, condition);
+    return true;
+  });
   return node;
 }
 

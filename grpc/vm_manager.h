@@ -30,6 +30,7 @@
 #include "grpc/timers.h"
 #include "grpc/vm_store.h"
 #include "grpc/vm_supervisor.h"
+#include "proto/gemel/v1/nodes.pb.h"
 
 namespace gemel::hostnet {
 struct NetworkSpec;
@@ -67,6 +68,7 @@ struct Published {
   Directory<v1::Network> networks;
   Directory<VmSample> samples;      // by the machine's name; VmSampler
   Directory<std::string> problems;  // of the node, by condition: "store"; none: it is well
+  Directory<v1::HealthCondition> conditions;  // of the node, as last looked at; NodeHealth
   std::unique_ptr<EventLog> events;
 };
 
@@ -125,6 +127,13 @@ class VmManager : private ClusterRecords {
   using LeasesReply = std::function<void(ApiResult<std::vector<v1::Lease>>)>;
   void Leases(const std::string& network, const LeasesReply& reply);
 
+  // The host goes down: guests of this node's own machines are asked to switch themselves off. What
+  // machines shall be stays as it is, and nothing is started any more: they run again with the host.
+  // `done` once each guest is off, or has had its time (spec.shutdown_timeout, at most five minutes).
+  void StopWithHost(std::function<void()> done);
+  // An event: a condition of this node is another.
+  Status TellNode(const v1::HealthCondition& condition);
+
   // Replies when the operation is done. The id is for ForgetWait, which drops the reply.
   std::uint64_t WaitOperation(const std::string& name, Reply reply);
   void ForgetWait(std::uint64_t id);
@@ -157,6 +166,10 @@ class VmManager : private ClusterRecords {
   struct Waiter {
     std::string operation;
     Reply reply;
+  };
+  struct HostStop {
+    std::set<VmUid> waits;  // for the ends of these
+    std::function<void()> done;
   };
   using Change = std::function<ApiResult<void>(Vm&, StoredVm&, v1::Operation&, Batch&)>;
 
@@ -208,12 +221,17 @@ class VmManager : private ClusterRecords {
   void EndOperation(Batch& batch, v1::Operation operation,
                     const google::protobuf::Message& result) const;
   void Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const;
+  void AddOperationEvents(Batch& batch) const;
   Status Commit(Batch batch);
   void Apply(const Batch& batch);
   static void LogEnd(const v1::Operation& operation);
   void ApplyOperation(const v1::Operation& operation);
   void AddUpkeep(Batch& batch) const;
   google::protobuf::Timestamp Now() const;
+
+  // vm_manager_host.cc
+  void AskToStop(Vm& vm);
+  void StoppedWithHost(const VmUid& uid);
 
   // vm_manager_begin.cc
   void LoadContents(StoreContents contents);
@@ -319,6 +337,7 @@ class VmManager : private ClusterRecords {
   std::uint64_t next_waiter_ = 1;
   std::uint64_t last_sequence_ = 0;
   std::function<void(Status)> ready_;
+  std::optional<HostStop> host_stop_;
   // Answers of the supervisor that come after the manager's end find it gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

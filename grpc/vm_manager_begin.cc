@@ -46,7 +46,7 @@ void VmManager::LoadContents(StoreContents contents) {
   published_->events = std::make_unique<EventLog>(contents.id);
   last_sequence_ = contents.last_sequence;
   for (auto& [sequence, event] : contents.events)
-    published_->events->Append(sequence, std::move(event));
+    published_->events->Restore(sequence, std::move(event));
   for (StoredVm& stored : contents.vms) {
     names_[stored.vm.uid()] = stored.vm.name();
     published_->vms.Put(stored.vm.name(), stored.vm);

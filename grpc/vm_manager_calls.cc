@@ -56,6 +56,16 @@ access::Usage MoreOf(const v1::VirtualMachineSpec& now, const v1::VirtualMachine
   return more;
 }
 
+// The cables of its cards. A card that is otherwise another waits for the next start with its cable.
+void CopyLinks(const v1::VirtualMachineSpec& spec, v1::VirtualMachineSpec& running) {
+  for (int i = 0; i < std::min(spec.nics_size(), running.nics_size()); ++i) {
+    v1::NetworkInterface card = running.nics(i);
+    card.set_link_down(spec.nics(i).link_down());
+    if (card.SerializeAsString() == spec.nics(i).SerializeAsString())
+      *running.mutable_nics(i) = card;
+  }
+}
+
 // Takes over what a running machine can.
 std::vector<std::string> CopyLive(const v1::VirtualMachineSpec& spec,
                                   v1::VirtualMachineSpec& running) {
@@ -67,6 +77,7 @@ std::vector<std::string> CopyLive(const v1::VirtualMachineSpec& spec,
     static_cast<void>(ApplyMask(mask, {path}, spec, running));
     copied.push_back(std::move(path));
   }
+  CopyLinks(spec, running);
   return copied;
 }
 
@@ -196,6 +207,8 @@ ApiResult<void> VmManager::CheckQuota(const std::string& project, const access::
   }
   for (const auto& [name, disk] : disks_)
     if (ProjectOf(name) == project) used.disk_bytes += disk.size_bytes();
+  for (const auto& [name, network] : networks_)
+    if (ProjectOf(name) == project) ++used.networks;
   if (const Status enough = options_.quotas->CheckQuota(project, used, more); !enough)
     return std::unexpected(FromError(enough.error(), "QUOTA_EXCEEDED"));
   return {};

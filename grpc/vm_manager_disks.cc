@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "grpc/field_mask.h"
+#include "grpc/labels.h"
 #include "grpc/resource_name.h"
 #include "grpc/uuid.h"
 #include "grpc/vm_manager.h"
@@ -162,11 +163,13 @@ ApiResult<v1::Disk> VmManager::NewDisk(const v1::CreateDiskRequest& request) con
   disk.set_name(MakeResourceName(*project, kCollection, request.disk_id()));
   disk.set_uid(NewUuid());
   *disk.mutable_labels() = request.disk().labels();
-  disk.set_description(request.disk().description().substr(0, 1024));
+  disk.set_description(request.disk().description());
   disk.set_pool(request.disk().pool());
   disk.set_block_device(request.disk().block_device());
   disk.set_allocation(request.disk().allocation());
   disk.set_size_bytes(request.disk().size_bytes());
+  if (auto labels = CheckLabels(disk.labels(), disk.description(), "disk"); !labels)
+    return std::unexpected(std::move(labels).error());
   if (auto valid = CheckNewDisk(disk.name(), disk); !valid)
     return std::unexpected(std::move(valid).error());
   access::Usage more;
@@ -222,6 +225,8 @@ void VmManager::UpdateDisk(CallInfo call, v1::UpdateDiskRequest request, Reply r
                                request.disk(), next);
       !applied)
     return refuse(std::move(applied).error());
+  if (auto labels = CheckLabels(next.labels(), next.description(), "disk"); !labels)
+    return refuse(std::move(labels).error());
   if (next.size_bytes() < (*found)->size_bytes() ||
       (next.size_bytes() != (*found)->size_bytes() && !next.block_device().empty()))
     return refuse(InvalidField("disk.size_bytes",

@@ -127,6 +127,10 @@ void VmManager::CreateNetwork(CallInfo call, v1::CreateNetworkRequest request, R
   network.set_etag(RandomHex(16));
   *network.mutable_create_time() = *network.mutable_update_time() = Now();
   if (auto valid = CheckNetwork(network); !valid) return refuse(std::move(valid).error());
+  access::Usage more;
+  more.networks = 1;
+  if (auto quota = CheckQuota(ProjectOf(network.name()), more); !quota)
+    return refuse(std::move(quota).error());
   Batch batch;
   const v1::Operation operation = NewOperation(call, *project, network.name(), network.uid());
   AddNetworkEvent(batch, v1::EVENT_TYPE_CREATED, network, "REQUESTED", "", &operation);

@@ -36,7 +36,9 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
     vm->off_asked = false;
     vm->button_pressed = false;
     vm->silent = false;
-    return Reconcile(name);
+    const VmUid of = uid;  // which may be the supervisor's own, and go with its record
+    Reconcile(name);
+    return StoppedWithHost(of);
   }
   if (const auto* trouble = std::get_if<VmDiskError>(&event)) return TellDiskError(*vm, *trouble);
   if (std::holds_alternative<VmLatched>(event)) return;  // the cluster's business
@@ -182,6 +184,7 @@ void VmManager::SettleEnd(const Vm& vm, StoredVm& next, Batch& batch) const {
   if (vm.exit->cause == VmExitCause::kGuestPanicked)
     AddEvent(batch, v1::EVENT_TYPE_GUEST_PANIC, next.vm, status.reason(), exit.message());
   if (next.vm.desired_state() == v1::DESIRED_STATE_STOPPED || vm.exit_with_host) return;
+  if (host_stop_ && Pending(vm, "Shutdown") == nullptr) return;  // it runs again with the host
   const bool again = next.vm.spec().restart_policy() == v1::RESTART_POLICY_ON_FAILURE &&
                      !IsWanted(vm.exit->cause) && Pending(vm, "Shutdown") == nullptr;
   if (again) {
@@ -265,6 +268,7 @@ void VmManager::Pursue(Vm& vm) {
     return;
   }
   if (vm.process == Process::kNone) {
+    if (host_stop_) return;
     const std::int64_t wait = vm.not_before_ns - clock_->MonotonicNow();
     if (vm.not_before_ns > 0 && wait > 0) return ReconcileLater(vm, wait / 1'000'000 + 1);
     return StartProcess(vm);

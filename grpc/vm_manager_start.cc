@@ -42,6 +42,20 @@ ApiResult<UniqueFd> OpenBootFile(std::string_view field, const std::string& path
   return std::move(*file);
 }
 
+// The cables of its cards, as they shall be; with `all` false those that are pulled alone: a machine starts
+// with all plugged in.
+void ApplyLinks(VmSupervisor& supervisor, const VmUid& uid, const v1::VirtualMachineSpec& spec,
+                bool all) {
+  for (int i = 0; i < spec.nics_size(); ++i) {
+    if (!all && !spec.nics(i).link_down()) continue;
+    supervisor.SetLink(uid, fmt::format("net{}", i), !spec.nics(i).link_down(),
+                       [uid](const Status& status) {
+                         if (!status)
+                           LOG(kWarning, "manager", "{}: link: {}", uid, status.error().message);
+                       });
+  }
+}
+
 }  // namespace
 
 ApiResult<void> VmManager::CheckCapacity(const Vm& vm) const {
@@ -148,6 +162,8 @@ void VmManager::Launch(const VmUid& uid, VmStart start) {
                          answered.process = status ? Process::kRunning : Process::kNone;
                          if (!status)
                            answered.failure = FromError(status.error(), reason::kStartFailed);
+                         else
+                           ApplyLinks(*supervisor_, uid, answered.stored.running_spec, false);
                          return true;
                        });
                      });
@@ -162,6 +178,7 @@ void VmManager::ApplyLive(Vm& vm) {
     if (const Status set = supervisor_->SetLimits(uid, *limits); !set)
       LOG(kWarning, "manager", "{}: limits: {}", uid, set.error().message);
   }
+  ApplyLinks(*supervisor_, uid, vm.stored.running_spec, true);
   if (!vm.stored.running_spec.has_balloon()) return;
   supervisor_->SetBalloon(
       uid, vm.stored.running_spec.balloon().size_bytes(), [uid](const Status& status) {

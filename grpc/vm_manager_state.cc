@@ -44,7 +44,7 @@ void VmManager::FillStatus(const Vm& vm, StoredVm& next) const {
   v1::VirtualMachineState state = v1::VIRTUAL_MACHINE_STATE_STOPPED;
   switch (vm.process) {
     case Process::kNone:
-      if (wanted)
+      if (wanted && !host_stop_)
         state = vm.not_before_ns > 0 ? v1::VIRTUAL_MACHINE_STATE_FAILED
                                      : v1::VIRTUAL_MACHINE_STATE_STARTING;
       break;
@@ -157,7 +157,25 @@ void VmManager::AddUpkeep(Batch& batch) const {
     batch.delete_events_below = last - EventLog::kKept + 1;
 }
 
+// Of work that went on after its call was answered.
+void VmManager::AddOperationEvents(Batch& batch) const {
+  for (const v1::Operation& operation : batch.put_operations) {
+    const auto before = operations_.find(operation.name());
+    if (!operation.done() || before == operations_.end() || before->second.done()) continue;
+    v1::VirtualMachine named;  // what AddEvent takes of a resource: its name and uid
+    named.set_name(operation.metadata().target());
+    named.set_uid(operation.metadata().target_uid());
+    const std::string reason = operation.has_error() ? ReasonOf(operation.error()) : "DONE";
+    AddEvent(batch, v1::EVENT_TYPE_OPERATION_DONE, named, reason.empty() ? "FAILED" : reason,
+             operation.has_error()
+                 ? fmt::format("{}: {}", operation.metadata().verb(), operation.error().message())
+                 : operation.metadata().verb(),
+             &operation);
+  }
+}
+
 Status VmManager::Commit(Batch batch) {
+  AddOperationEvents(batch);
   AddUpkeep(batch);
   if (Status stored = store_->Commit(batch); !stored) {
     LOG(kError, "store", "{}", stored.error().message);

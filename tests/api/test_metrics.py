@@ -84,6 +84,10 @@ def test_machines_and_node_are_shown(daemon):
     assert value(text, "gemel_node_vms_defined", node="n") == 1
     assert value(text, "gemel_node_memory_capacity_bytes", node="n") > 0
     assert value(text, "gemel_node_healthy", condition="store") == 1
+    assert value(text, "gemel_node_healthy", condition="kvm") is not None
+    assert value(text, "gemel_pool_capacity_bytes", node="n", pool="default") > 0
+    assert value(text, "gemel_pool_provisioned_bytes", node="n", pool="default") == 0
+    assert value(text, "gemel_events_total", node="n", type="CREATED") == 1
     assert not values(text, "gemel_vm_cpu_seconds_total")
 
 

@@ -47,8 +47,8 @@ def test_events_come_in_order_and_resume(daemon):
     assert type_of(first) == "BOOKMARK"
     daemon.create()
     daemon.well(daemon.do("Delete"))
-    seen = [next(stream) for _ in range(2)]
-    assert [type_of(event) for event in seen] == ["CREATED", "DELETED"]
+    seen = [next(stream) for _ in range(3)]
+    assert [type_of(event) for event in seen] == ["CREATED", "DELETED", "OPERATION_DONE"]
     assert seen[0].resource == WEB and seen[0].caller.startswith("u") and seen[0].operation
     stream.cancel()
     again = daemon.events.Watch(messages.WatchRequest(parent="projects/p",
@@ -107,7 +107,11 @@ def test_node_tells_what_it_has(daemon):
     messages = v1("nodes")
     node = daemon.nodes.Get(messages.GetNodeRequest(name="nodes/-"))
     assert node.name == "nodes/n" and node.capacity.memory_bytes > 0
-    assert {capability.capability for capability in node.capabilities} >= {"kvm"}
+    assert {capability.capability for capability in node.capabilities} == {
+        "kvm", "vhost_net", "tun", "io_uring", "cgroup_v2", "landlock"}
+    conditions = {condition.condition: condition for condition in node.conditions}
+    assert conditions.keys() == {"store", "kvm", "pool/default"}
+    assert all(condition.change_time.seconds > 0 for condition in conditions.values())
     assert daemon.nodes.List(messages.ListNodesRequest()).nodes[0].name == "nodes/n"
     error = refused(lambda: daemon.nodes.Get(messages.GetNodeRequest(name="nodes/x")))
     assert error.code() == grpc.StatusCode.NOT_FOUND

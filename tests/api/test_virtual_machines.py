@@ -1,6 +1,7 @@
 """gemel.v1.VirtualMachines over api.sock: the real daemon, real processes, bare-metal guests."""
 
 import os
+import signal
 import socket
 
 import gemeld
@@ -169,6 +170,18 @@ def test_shutdown_presses_the_power_button(daemon):
 
 
 @needs_kvm
+def test_host_that_goes_down_asks_its_guests_and_runs_them_again(daemon):
+    daemon.well(daemon.create(run=True, spec=daemon.spec("console", "button")))
+    daemon.end(signal.SIGPWR)
+    assert daemon.process.returncode == 0, daemon.log()
+    daemon.until(lambda: not daemon.processes(), "what is left of the machine to go")
+    daemon.start()
+    daemon.until(lambda: daemon.state() == "RUNNING", "the machine to run with its host")
+    exit_of = daemon.get().status.last_exit
+    assert v1("virtual_machines").ExitReason.Name(exit_of.reason) == "EXIT_REASON_GUEST_POWER_OFF"
+
+
+@needs_kvm
 def test_shutdown_that_the_guest_ignores_times_out(daemon):
     daemon.well(daemon.create(run=True, spec=daemon.spec("idle", "")))
     messages = v1("virtual_machines")
@@ -206,8 +219,6 @@ def test_killed_process_is_told_with_its_signal(daemon):
     daemon.well(daemon.create(run=True, spec=daemon.spec("idle", "")))
     vmm = [pid for pid, words in daemon.processes()]
     assert vmm, "no process of the machine"
-    import os
-    import signal
     for pid in vmm:
         os.kill(pid, signal.SIGKILL)
     daemon.until(lambda: daemon.state() == "STOPPED")

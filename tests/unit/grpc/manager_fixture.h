@@ -13,6 +13,7 @@
 #include "grpc/vm_manager.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_network_host.h"
+#include "tests/fakes/fake_quotas.h"
 #include "tests/fakes/fake_vm_store.h"
 #include "tests/fakes/fake_vm_supervisor.h"
 
@@ -52,6 +53,7 @@ class VmManagerTest : public ::testing::Test {
     options.paths.iscsi.targets["san"] = {"10.0.0.9", "iqn.2026-11.test:disk", "", "", {"p", "q"}};
     options.paths.iscsi.targets["other"] = {"10.0.1.9", "iqn.2026-11.test:disk", "", "", {}};
     options.networks = &network_host_;
+    options.quotas = &quotas_;
     options.host_bridges = {"br0"};
     manager_ = std::make_unique<VmManager>(loop_.get(), timers_.get(), &clock_, &store_,
                                            published_.get(), options);
@@ -138,6 +140,7 @@ class VmManagerTest : public ::testing::Test {
       loop_.get(),
       [this](const VmUid& uid, const VmEvent& event) { manager_->OnVmEvent(uid, event); }};
   testing::FakeNetworkHost network_host_{loop_.get()};
+  testing::FakeQuotas quotas_;
   std::unique_ptr<Timers> timers_;
   std::unique_ptr<Published> published_;
   std::unique_ptr<VmManager> manager_;

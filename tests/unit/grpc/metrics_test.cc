@@ -7,6 +7,7 @@
 
 #include "grpc/api_metrics.h"
 #include "grpc/metrics_collector.h"
+#include "grpc/node_health.h"
 
 namespace gemel::daemon {
 namespace {
@@ -76,6 +77,47 @@ TEST(NodeMetrics, Conditions_AreOneOrZero) {
   condition.set_health(v1::NODE_HEALTH_FAILED);
   EXPECT_NE(Text(NodeFamilies(node)).find(R"(gemel_node_healthy{node="n",condition="store"} 0)"),
             std::string::npos);
+}
+
+TEST(PoolMetrics, PoolThatCannotBeUsed_HasNoRoomAndNoneOfIt) {
+  v1::Pool well, broken;
+  well.set_pool("default");
+  well.set_capacity_bytes(100);
+  well.set_free_bytes(40);
+  well.set_provisioned_bytes(300);
+  broken.set_pool("nfs");
+  broken.set_message("stale file handle");
+  const std::string text = Text(PoolFamilies("n", {well, broken}));
+  EXPECT_NE(text.find(R"(gemel_pool_capacity_bytes{node="n",pool="default"} 100)"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find(R"(gemel_pool_free_bytes{node="n",pool="default"} 40)"), std::string::npos);
+  EXPECT_NE(text.find(R"(gemel_pool_provisioned_bytes{node="n",pool="default"} 300)"),
+            std::string::npos);
+  EXPECT_EQ(text.find(R"(gemel_pool_free_bytes{node="n",pool="nfs"})"), std::string::npos);
+}
+
+TEST(EventMetrics, EventsOfAnEarlierDaemon_AreNotCounted) {
+  EventLog log("store");
+  v1::Event event;
+  event.set_type(v1::EVENT_TYPE_CREATED);
+  log.Restore(1, event);
+  log.Append(2, event);
+  log.Append(3, event);
+  EXPECT_NE(Text(EventFamilies("n", log.counts()))
+                .find(R"(gemel_events_total{node="n",type="CREATED"} 2)"),
+            std::string::npos);
+  EXPECT_EQ(log.Kept(0).size(), 3U);
+}
+
+TEST(PoolHealth, PoolThatIsNearlyFull_IsDegraded) {
+  EXPECT_EQ(PoolCondition("default", PoolSpace{100, 5}).health(), v1::NODE_HEALTH_OK);
+  EXPECT_EQ(PoolCondition("default", PoolSpace{100, 4}).health(), v1::NODE_HEALTH_DEGRADED);
+  const v1::HealthCondition broken =
+      PoolCondition("nfs", std::unexpected(Error{Code::kUnavailable, "stale"}));
+  EXPECT_EQ(broken.health(), v1::NODE_HEALTH_FAILED);
+  EXPECT_EQ(broken.condition(), "pool/nfs");
+  EXPECT_EQ(broken.message(), "stale");
 }
 
 TEST(ApiMetrics, MethodsThatAreThere_AreNamedAndOthersAreOther) {

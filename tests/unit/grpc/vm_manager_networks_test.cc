@@ -77,6 +77,37 @@ TEST_F(VmManagerNetworksTest, CreateThatTheHostRefuses_LeavesNothing) {
   EXPECT_EQ(published_->networks.size(), 0U);
 }
 
+TEST_F(VmManagerNetworksTest, QuotaOfNetworks_CountsThoseOfTheProject) {
+  quotas_.policy.quotas["projects/p"].networks = 1;
+  ASSERT_TRUE(Make(NetworkRequest("lan")));
+  const auto refused = Make(NetworkRequest("dmz"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(ReasonOf(refused.error()), "QUOTA_EXCEEDED");
+  EXPECT_THAT(refused.error().message(), HasSubstr("networks: projects/p"));
+  v1::CreateNetworkRequest other = NetworkRequest("lan", "q");
+  other.mutable_network()->mutable_managed_bridge()->set_subnet("10.89.0.0/24");
+  EXPECT_TRUE(Make(other));
+  Delete();
+  EXPECT_TRUE(Make(NetworkRequest("dmz")));
+}
+
+TEST_F(VmManagerNetworksTest, Cable_IsPulledAtTheStartAndPluggedInWhileItRuns) {
+  Make(NetworkRequest("lan"));
+  auto request = OnNetwork("web", true);
+  request.mutable_virtual_machine()->mutable_spec()->mutable_nics(0)->set_link_down(true);
+  ASSERT_TRUE(MakeVm(request));
+  const auto link = [this] { return supervisor_.vms().at(Vm().uid()).links.at("net0"); };
+  EXPECT_FALSE(link());
+  v1::UpdateVirtualMachineRequest update;
+  *update.mutable_virtual_machine() = Vm();
+  update.mutable_virtual_machine()->mutable_spec()->mutable_nics(0)->set_link_down(false);
+  update.mutable_update_mask()->add_paths("spec.nics");
+  manager_->Update(Call("Update"), update, Keep());
+  ASSERT_TRUE(Outcome());
+  EXPECT_TRUE(link());
+  EXPECT_EQ(Vm().status().pending_changes_size(), 0);
+}
+
 TEST_F(VmManagerNetworksTest, BadRequests_NameTheirField) {
   v1::CreateNetworkRequest request = NetworkRequest("lan");
   request.mutable_network()->mutable_managed_bridge()->set_subnet("10.88.0.1/24");

@@ -257,6 +257,68 @@ TEST_F(VmManagerTest, ShutdownWithForce_PullsThePlugThen) {
   EXPECT_EQ(State(), "STOPPED");
 }
 
+TEST_F(VmManagerTest, HostThatGoesDown_AsksGuestsAndRunsThemAgain) {
+  Create("web", true);
+  bool down = false;
+  manager_->StopWithHost([&] { down = true; });
+  Drain();
+  EXPECT_EQ(CountCalls("PowerButton"), 1);
+  EXPECT_FALSE(down);
+  supervisor_.End(Vm().uid(), {VmExitCause::kGuestPoweredOff, 0, 0, "powered off", 1});
+  Drain();
+  EXPECT_TRUE(down);
+  EXPECT_EQ(State(), "STOPPED");
+  EXPECT_EQ(Vm().desired_state(), v1::DESIRED_STATE_RUNNING);
+  Restart();
+  EXPECT_EQ(State(), "RUNNING");
+}
+
+TEST_F(VmManagerTest, GuestThatIgnoresTheHostsEnd_HoldsItUpForItsTimeoutAlone) {
+  Create("web", true);
+  bool down = false;
+  manager_->StopWithHost([&] { down = true; });
+  Pass(89'000);
+  EXPECT_FALSE(down);
+  Pass(2'000);
+  EXPECT_TRUE(down);
+  EXPECT_EQ(State(), "RUNNING");
+}
+
+TEST_F(VmManagerTest, HostThatGoesDownWithoutMachines_IsNotHeldUp) {
+  Create("web", false);
+  bool down = false;
+  manager_->StopWithHost([&] { down = true; });
+  EXPECT_TRUE(down);
+}
+
+TEST_F(VmManagerTest, ShutdownAskedBeforeTheHostsEnd_StaysOff) {
+  Create("web", true);
+  Do("Shutdown", &VmManager::Shutdown);
+  manager_->StopWithHost([] {});
+  supervisor_.End(Vm().uid(), {VmExitCause::kGuestPoweredOff, 0, 0, "powered off", 1});
+  Drain();
+  EXPECT_EQ(CountCalls("PowerButton"), 1);
+  EXPECT_EQ(Vm().desired_state(), v1::DESIRED_STATE_STOPPED);
+}
+
+TEST_F(VmManagerTest, OperationThatGoesOn_EndsWithAnEvent) {
+  Create("web", false);
+  EXPECT_FALSE(HasEvent(v1::EVENT_TYPE_OPERATION_DONE));  // done when it was answered
+  Do("Start", &VmManager::Start);
+  EXPECT_TRUE(HasEvent(v1::EVENT_TYPE_OPERATION_DONE));
+}
+
+TEST_F(VmManagerTest, NodesHealth_IsAnEvent) {
+  v1::HealthCondition condition;
+  condition.set_condition("pool/default");
+  condition.set_health(v1::NODE_HEALTH_DEGRADED);
+  EXPECT_TRUE(manager_->TellNode(condition).has_value());
+  const auto& event = *published_->events->Kept(0).back().second;
+  EXPECT_EQ(event.type(), v1::EVENT_TYPE_NODE_CHANGED);
+  EXPECT_EQ(event.resource(), "nodes/n");
+  EXPECT_EQ(event.reason(), "CONDITION_DEGRADED");
+}
+
 TEST_F(VmManagerTest, CancelledShutdown_LeavesTheMachineRunning) {
   Create("web", true);
   const auto operation = Do("Shutdown", &VmManager::Shutdown);
