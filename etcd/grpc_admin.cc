@@ -171,6 +171,8 @@ Result<KvTxnAnswer> GrpcAdmin::Commit(const KvTxn& txn) {
     to.set_key(put.key);
     to.set_value(put.value);
   }
+  for (const std::string& key : txn.deletes)
+    request.add_success()->mutable_request_delete_range()->set_key(key);
   wire::TxnResponse response;
   // Once: what had no answer may have been done.
   Status last = Internal("etcd: no endpoint");

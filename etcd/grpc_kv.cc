@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "etcd/endpoints.h"
+#include "etcd/grpc_channels.h"
 #include "etcd/grpc_io.h"
 #include "etcd/grpc_stream.h"
 #include "proto/etcd/rpc.grpc.pb.h"
@@ -40,54 +40,41 @@ struct TxnCall : Cancellable {
 class GrpcKv : public GrpcKvClient {
  public:
   explicit GrpcKv(std::unique_ptr<GrpcIo> io)
-      : channels_(io->members()),
-        calls_(io->members()),
-        streams_(io->members()),
-        io_(std::move(io)) {}
+      : calls_(io.get()), streams_(io.get()), io_(std::move(io)) {}
 
   void Commit(KvTxn txn, std::function<void(Result<KvTxnAnswer>)> done) override;
   Status Update(const GrpcKvOptions& options) override {
     RETURN_IF_ERROR(io_->Update(options));
-    channels_.assign(io_->members(), nullptr);
-    calls_ = EndpointRing(io_->members());
-    streams_ = EndpointRing(io_->members());
+    calls_.Reset();
+    streams_.Reset();
     return {};
   }
   std::unique_ptr<Following> Follow(KeyRange range, Follower follower) override {
-    const std::size_t member = streams_.current();
-    return StartGrpcStream(io_.get(), member, std::move(range), std::move(follower),
-                           [this, member] { streams_.OnFailure(member); });
+    const GrpcChannels::Way way = streams_.Choose();
+    return StartGrpcStream(io_.get(), way.member, way.channel, std::move(range),
+                           std::move(follower), [this, way] { streams_.OnFailure(way); });
   }
 
  private:
-  void OnFailure(std::size_t member, const std::shared_ptr<grpc::Channel>& channel) {
-    calls_.OnFailure(member);
-    // After an Update another may be in its place, or none.
-    if (member < channels_.size() && channels_[member] == channel) channels_[member].reset();
-  }
-
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;  // of single calls; made when needed
-  EndpointRing calls_;
-  EndpointRing streams_;
+  GrpcChannels calls_;
+  GrpcChannels streams_;
   std::unique_ptr<GrpcIo> io_;  // last, so first to end: no callback finds the rest gone
 };
 
 void GrpcKv::Commit(KvTxn txn, std::function<void(Result<KvTxnAnswer>)> done) {
-  const std::size_t member = calls_.current();
-  std::shared_ptr<grpc::Channel>& channel = channels_[member];
-  if (!channel) channel = io_->NewChannel(member);
+  const GrpcChannels::Way way = calls_.Choose();
   const auto call = std::make_shared<TxnCall>();
   call->context.set_deadline(io_->Deadline());
-  call->reader = etcdserverpb::KV::NewStub(channel)->PrepareAsyncTxn(
-      &call->context, ToWire(std::move(txn)), io_->queue());
+  call->reader = etcdserverpb::KV::NewStub(way.channel)
+                     ->PrepareAsyncTxn(&call->context, ToWire(std::move(txn)), io_->queue());
   io_->Remember(call);
   call->reader->StartCall();
   call->reader->Finish(
       &call->response, &call->status,
-      GrpcIo::TagOf([this, call, member, channel, done = std::move(done)](bool /*good*/) {
+      GrpcIo::TagOf([this, call, way, done = std::move(done)](bool /*good*/) {
         if (!call->status.ok()) {
-          OnFailure(member, channel);
-          return done(std::unexpected(io_->ErrorOf(member, call->status)));
+          calls_.OnFailure(way);
+          return done(std::unexpected(io_->ErrorOf(way.member, call->status)));
         }
         done(KvTxnAnswer{call->response.succeeded(), call->response.header().revision()});
       }));

@@ -3,7 +3,8 @@
 //
 // Each call has a deadline and asks one member; when that fails, its channel is thrown away, and the
 // next call asks the next member. A channel that failed is never used again: one through a dead member
-// hangs for seconds (9 s measured), by which time a node would have fenced itself.
+// hangs for seconds (9 s measured), by which time a node would have fenced itself. Connecting has more
+// time than a call (grpc_channels.h).
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -17,11 +17,11 @@ KeyValue FromWire(mvccpb::KeyValue& from) {
 // Lives as long as an operation of its is under way (each holds it), or its handle.
 class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
  public:
-  Stream(GrpcIo* io, std::size_t member, KeyRange range, Kv::Follower follower,
-         std::function<void()> failed)
+  Stream(GrpcIo* io, std::size_t member, std::shared_ptr<grpc::Channel> channel, KeyRange range,
+         Kv::Follower follower, std::function<void()> failed)
       : io_(io),
         member_(member),
-        channel_(io->NewChannel(member)),
+        channel_(std::move(channel)),
         range_(std::move(range)),
         follower_(std::move(follower)),
         failed_(std::move(failed)) {}
@@ -152,10 +152,11 @@ class Handle : public Following {
 
 }  // namespace
 
-std::unique_ptr<Following> StartGrpcStream(GrpcIo* io, std::size_t member, KeyRange range,
+std::unique_ptr<Following> StartGrpcStream(GrpcIo* io, std::size_t member,
+                                           std::shared_ptr<grpc::Channel> channel, KeyRange range,
                                            Kv::Follower follower, std::function<void()> failed) {
-  const auto stream = std::make_shared<Stream>(io, member, std::move(range), std::move(follower),
-                                               std::move(failed));
+  const auto stream = std::make_shared<Stream>(io, member, std::move(channel), std::move(range),
+                                               std::move(follower), std::move(failed));
   io->Remember(stream);
   stream->Read();
   return std::make_unique<Handle>(stream);

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import certificates
+import far_link
 import keeper
 import members
 import pytest
@@ -207,6 +208,26 @@ def test_store_set_back_in_the_same_incarnation_opens_nothing(etcd, node, gemeld
     again.open()
     assert again.session() == (2, 1)
     again.close()
+
+
+def test_far_etcd_session_opens_and_comes_back_after_a_failed_call(etcd, tmp_path):
+    """Connecting and the call together take longer than a call may."""
+    links = [far_link.FarLink((address, 2379), 0.09) for address in etcd.addresses]
+    node = keeper.Keeper(tmp_path, [link.endpoint for link in links]).start()
+    try:
+        gemeld = node.connect()
+        gemeld.open()
+        for _ in range(2):
+            for link in links:
+                link.cut_connections()
+            moment = keeper.now_us() + 2 * keeper.T_OWN_US
+            while not gemeld.open().extended_beyond(moment):
+                gemeld.is_over()
+        gemeld.close()
+    finally:
+        node.close()
+        for link in links:
+            link.close()
 
 
 def test_tls_both_sides_show_certificates(tmp_path):

@@ -64,6 +64,7 @@ class FakeEtcdAdmin : public Admin {
     ++state_->revision;
     for (const KvTxn::Put& put : txn.puts)
       state_->keys[put.key] = {put.key, put.value, state_->revision};
+    for (const std::string& key : txn.deletes) state_->keys.erase(key);
     return KvTxnAnswer{true, state_->revision};
   }
   Result<MemberStatus> StatusOf(const std::string& endpoint) override {
