@@ -6,6 +6,8 @@
 
 #include "base/file_util.h"
 #include "base/log.h"
+#include "etcd/codec.h"
+#include "etcd/spec_codec.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/token.h"
@@ -39,7 +41,8 @@ Status CheckRequest(const wire::JoinRequest& request) {
   if (request.role() != wire::ROLE_NODE && request.role() != wire::ROLE_WITNESS)
     return InvalidArgument("role: missing");
   for (const std::uint32_t port : {request.client_port(), request.peer_port()})
-    if (port == 0 || port > 65535) return InvalidArgument("port: {}: not a port", port);
+    if (port == 0 || port > 65535 || request.join_port() > 65535)
+      return InvalidArgument("port: {}: not a port", port);
   return {};
 }
 
@@ -50,6 +53,9 @@ Record WantedOf(const wire::JoinRequest& request) {
   record.address = request.address();
   record.machine = request.machine();
   record.version = request.version();
+  record.level = request.level();
+  if (record.role == cluster::Role::kNode)
+    record.join_port = static_cast<std::uint16_t>(request.join_port());
   return record;
 }
 
@@ -57,6 +63,106 @@ const etcd::MemberInfo* Find(const std::vector<etcd::MemberInfo>& members,
                              const std::function<bool(const etcd::MemberInfo&)>& is) {
   const auto found = std::ranges::find_if(members, is);
   return found == members.end() ? nullptr : &*found;
+}
+
+// Two machines of one name would be one's when the other is taken over.
+Status CheckNames(etcd::Admin& admin, const wire::JoinRequest& request) {
+  constexpr std::size_t kMostShown = 5;
+  const std::string first = etcd::NameKey("");
+  std::string end = first;
+  ++end.back();
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot names, admin.Read({first, end}));
+  std::vector<std::string> both;
+  for (const std::string& vm : request.vms()) {
+    const std::string key = etcd::NameKey(vm);
+    if (std::ranges::find(names.keys, key, &etcd::KeyValue::key) != names.keys.end())
+      both.push_back(vm);
+  }
+  if (both.empty()) return {};
+  const std::size_t more = both.size() - std::min(both.size(), kMostShown);
+  both.resize(both.size() - more);
+  return MakeError(
+      Code::kAlreadyExists,
+      fmt::format("{}{}: this machine has VMs of the same names as the cluster: delete "
+                  "them on one side, or make them anew under other names",
+                  fmt::join(both, ", "), more == 0 ? "" : fmt::format(" and {} more", more)));
+}
+
+Status CheckLevel(const Record& wanted, const etcd::KvSnapshot& level) {
+  const auto ours =
+      level.keys.empty() ? 0 : static_cast<std::uint32_t>(NumberOf(level.keys[0].value));
+  if (wanted.level >= ours) return {};
+  return FailedPrecondition(
+      "the cluster's records are of feature level {}, and Gemel {} there understands {}: upgrade "
+      "it "
+      "first",
+      ours, wanted.version, wanted.level);
+}
+
+// Certificates of whoever had that name before count no longer.
+void Inherit(Record& record, const std::vector<Record>& records) {
+  const auto before = std::ranges::find(records, record.name, &Record::name);
+  if (before == records.end()) return;
+  record.revoked = before->revoked;
+  record.revoked.insert(record.revoked.end(), before->serials.begin(), before->serials.end());
+}
+
+// What a node that leaves has left behind.
+Status CheckGivenUp(etcd::Admin& admin, const Record& record) {
+  if (record.role != cluster::Role::kNode) return {};
+  const std::string drain = fmt::format("gemel node drain {}, or say --force", record.name);
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot info, admin.Read(RangeOfKey(etcd::InfoKey(record.node))));
+  for (const etcd::KeyValue& key : info.keys) {
+    const Result<etcd::NodeInfo> known = etcd::DecodeInfo(key.value);
+    if (!known || !known->drained)
+      return FailedPrecondition("{} was not drained: {}", record.name, drain);
+  }
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot all, admin.Read(etcd::RangeOf(etcd::Scope::kAll)));
+  std::size_t machines = 0;
+  for (const etcd::KeyValue& key : all.keys) {
+    const auto what = etcd::DecodeKey(key.key);
+    if (!what || what->kind != cluster::KeyKind::kVm) continue;
+    const Result<cluster::Ownership> owned = etcd::DecodeOwnership(key.value);
+    machines += !owned || (owned->owner == record.node && owned->state != cluster::VmState::kFree);
+  }
+  if (machines == 0) return {};
+  return FailedPrecondition("{} still has {} machines of the cluster: {}", record.name, machines,
+                            drain);
+}
+
+// What would be left without that member.
+Status CheckRest(etcd::Admin& admin, const std::vector<Record>& records,
+                 const std::vector<etcd::MemberInfo>& members, const Record& leaving,
+                 const etcd::MemberInfo& member, const std::string& own) {
+  // Who is asked is a node, but for a witness that leaves.
+  bool other_node = leaving.role != cluster::Role::kNode || leaving.name != own;
+  for (const Record& record : records)
+    other_node |=
+        !record.left && record.role == cluster::Role::kNode && record.name != leaving.name;
+  if (!other_node) {
+    return FailedPrecondition(
+        "{} is the last node: the witness runs no machines and lets nobody in; let the witness "
+        "leave "
+        "first, then gemel cluster backup, then gemel cluster leave --destroy",
+        leaving.name);
+  }
+  std::size_t voters = 0;
+  std::size_t live = 0;
+  std::string away;
+  for (const etcd::MemberInfo& one : members) {
+    if (one.id == member.id || one.learner) continue;
+    ++voters;
+    if (!one.client_urls.empty() && admin.StatusOf(EndpointOf(one.client_urls[0]))) {
+      ++live;
+    } else {
+      away += (away.empty() ? "" : ", ") + one.name;
+    }
+  }
+  if (live >= voters / 2 + 1) return {};
+  return FailedPrecondition(
+      "{} away: without {} the rest has no majority and everything stands still: bring it back, or "
+      "replace it first",
+      away.empty() ? "all others are" : away + " is", leaving.name);
 }
 
 // etcd changes its members only when all of them have been connected for five seconds.
@@ -107,19 +213,25 @@ Result<Admission::Known> Admission::Read(etcd::Admin& admin) const {
   return known;
 }
 
-Status Admission::Write(etcd::Admin& admin, const Known& known, const Record& record) {
+Status Admission::Write(etcd::Admin& admin, const Known& known, const Record& record,
+                        const std::string& override) const {
+  const auto before = std::ranges::find(known.records, record.name, &Record::name);
+  const std::int64_t changed = before == known.records.end() ? 0 : before->changed;
   etcd::KvTxn txn;
-  txn.compares = {{std::string(kGeneration), known.generation}};
+  txn.compares = {{std::string(kGeneration), known.generation}, {RecordKey(record.name), changed}};
   txn.puts = {{std::string(kGeneration), "1"}, {RecordKey(record.name), EncodeRecord(record)}};
+  if (!override.empty()) txn.puts.push_back(OverridePut(now_(), record.name, override));
   ASSIGN_OR_RETURN(const etcd::KvTxnAnswer answer, admin.Commit(txn));
   if (answer.succeeded) return {};
   return MakeError(Code::kAborted, "another member came or went at the same time: try again");
 }
 
 // The record first: a member that is removed answers nothing any more, and it may be this one.
-Status Admission::RemoveMember(etcd::Admin& admin, const Known& known, Record record) const {
+// Its certificates are revoked when etcd has let it go (upkeep.h).
+Status Admission::RemoveMember(etcd::Admin& admin, const Known& known, Record record,
+                               const std::string& override) const {
   record.left = true;
-  RETURN_IF_ERROR(Write(admin, known, record));
+  RETURN_IF_ERROR(Write(admin, known, record, override));
   const etcd::MemberInfo* const member = Find(known.members, [&](const etcd::MemberInfo& one) {
     return one.id == record.member_id || one.name == record.name;
   });
@@ -135,6 +247,9 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
                             wire::JoinResponse* response) const {
   ASSIGN_OR_RETURN(Known known, Read(admin));
   RETURN_IF_ERROR(CheckJoin(record, known.records));
+  RETURN_IF_ERROR(CheckNames(admin, request));
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot level, admin.Read(RangeOfKey(kLevelKey)));
+  RETURN_IF_ERROR(CheckLevel(record, level));
   const auto* const joining =
       Find(known.members, [](const etcd::MemberInfo& one) { return one.learner; });
   if (joining != nullptr) {
@@ -148,10 +263,10 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   const cluster::ClusterConfig config = config_->Get();
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(
-      const Credentials made,
-      IssueCredentials(record.name, record.address, authority, key, now_(),
-                       record.role == cluster::Role::kNode ? kCertificateDays : kWitnessDays));
+  ASSIGN_OR_RETURN(const Credentials made, IssueCredentials(record.name, record.address, authority,
+                                                            key, now_(), CertificateSeconds()));
+  ASSIGN_OR_RETURN(record.serials, SerialsOf(made));
+  Inherit(record, known.records);
   // The name first: two that ask at once must not both get it.
   RETURN_IF_ERROR(Write(admin, known, record));
   const std::string url =
@@ -184,6 +299,8 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   if (record.role == cluster::Role::kNode) response->set_authority_key(key);
   response->set_member_pem(made.member_pem);
   response->set_node_pem(made.node_pem);
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot revoked, admin.Read(RangeOfKey(kRevokedKey)));
+  for (const etcd::KeyValue& list : revoked.keys) response->set_revocation_list(list.value);
   LOG_UNLIMITED(kInfo, "member", "{} at {} joins", record.name, record.address);
   return {};
 }
@@ -215,18 +332,27 @@ Status Admission::Abandon(const std::string& secret) {
   return RemoveMember(*admin, known, *record);
 }
 
-Status Admission::Renew(const std::string& name, wire::RenewResponse* response) {
+Status Admission::Renew(const std::string& name, const std::string& serial,
+                        wire::RenewResponse* response) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::unique_ptr<etcd::Admin> admin, connect_(Ask::kNearest));
   ASSIGN_OR_RETURN(const Known known, Read(*admin));
   const auto record = std::ranges::find(known.records, name, &Record::name);
   if (record == known.records.end() || record->left)
     return MakeError(Code::kPermissionDenied, fmt::format("{}: no member has that name", name));
+  for (const Record& one : known.records)
+    if (std::ranges::find(one.revoked, serial) != one.revoked.end())
+      return MakeError(Code::kPermissionDenied, fmt::format("{}: that one is revoked", name));
   const cluster::ClusterConfig config = config_->Get();
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made,
-                   IssueCredentials(name, record->address, authority, key, now_()));
+  ASSIGN_OR_RETURN(const Credentials made, IssueCredentials(name, record->address, authority, key,
+                                                            now_(), CertificateSeconds()));
+  // What is not recorded could not be revoked.
+  Record renewed = *record;
+  ASSIGN_OR_RETURN(const std::vector<std::string> serials, SerialsOf(made));
+  AddSerials(renewed, serials);
+  RETURN_IF_ERROR(Write(*admin, known, renewed));
   response->set_member_pem(made.member_pem);
   response->set_node_pem(made.node_pem);
   return {};
@@ -258,8 +384,18 @@ Status Admission::Remove(const std::string& name, bool force) {
     return FailedPrecondition(
         "{} is alive: let it leave itself (gemel cluster leave there), or say --force", name);
   }
+  if (member != nullptr)
+    RETURN_IF_ERROR(
+        CheckRest(*admin, known.records, known.members, *record, *member, config_->Get().name));
+  const Status given_up = self ? CheckGivenUp(*admin, *record) : Status();
+  if (!given_up && !force) return given_up;
+  std::string override;
+  if (force) {
+    override = fmt::format("{} removed by force on {}{}{}", name, config_->Get().name,
+                           given_up ? "" : ": ", given_up ? "" : given_up.error().message);
+  }
   LOG_UNLIMITED(kWarning, "member", "{} is removed{}", name, force ? " by force" : "");
-  return RemoveMember(*admin, known, *record);
+  return RemoveMember(*admin, known, *record, override);
 }
 
 }  // namespace gemel::member

@@ -42,9 +42,12 @@ class Admission {
   Status Join(const internal::member::JoinRequest& request,
               internal::member::JoinResponse* response) EXCLUDES(mutex_);
   Status Abandon(const std::string& secret) EXCLUDES(mutex_);
-  // New certificates for the member of that name, which has proved who it is.
-  Status Renew(const std::string& name, internal::member::RenewResponse* response) EXCLUDES(mutex_);
-  // kFailedPrecondition without `force` if that member answers, unless it is this one.
+  // New certificates for the member of that name, which has proved who it is by the certificate of that
+  // serial number.
+  Status Renew(const std::string& name, const std::string& serial,
+               internal::member::RenewResponse* response) EXCLUDES(mutex_);
+  // kFailedPrecondition without `force` if that member answers, unless it is this one; or if it has
+  // machines or was not drained. With or without it if nothing that works would be left.
   Status Remove(const std::string& name, bool force) EXCLUDES(mutex_);
 
  private:
@@ -54,10 +57,13 @@ class Admission {
     std::int64_t generation = 0;  // last change of the key that guards all records
   };
   Result<Known> Read(etcd::Admin& admin) const;
-  static Status Write(etcd::Admin& admin, const Known& known, const Record& record);
+  // With `override`: what somebody had done against a refusal.
+  Status Write(etcd::Admin& admin, const Known& known, const Record& record,
+               const std::string& override = "") const;
   Status AddMember(etcd::Admin& admin, Record record, const internal::member::JoinRequest& request,
                    internal::member::JoinResponse* response) const;
-  Status RemoveMember(etcd::Admin& admin, const Known& known, Record record) const;
+  Status RemoveMember(etcd::Admin& admin, const Known& known, Record record,
+                      const std::string& override = "") const;
 
   SharedConfig* const config_;
   const Connect connect_;

@@ -10,7 +10,6 @@
 #include "base/thread.h"
 #include "etcd/codec.h"
 #include "member/backup.h"
-#include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/record.h"
 
@@ -20,7 +19,6 @@ namespace {
 constexpr std::chrono::milliseconds kPause{2000};
 // A leader that was just moved away may come back; no ping-pong.
 constexpr std::int64_t kMovePauseMs = 10'000;
-constexpr std::int64_t kRenewPauseMs = 3'600'000;
 constexpr std::string_view kScheme = "https://";
 
 std::string EndpointOf(const etcd::MemberInfo& member) {
@@ -104,12 +102,12 @@ void Care::Look(etcd::Admin& admin) {
     Follow(health.members);
     Promote(admin, health.members);
     MoveLeader(admin, config, health.members);
+    if (health.voting) Keep(admin, config, health);
     if (const auto alarms = admin.Alarms())
       for (const etcd::AlarmInfo& alarm : *alarms)
         health.alarms.push_back(AlarmText(alarm, health.members));
   }
   for (const std::string& alarm : health.alarms) LOG(kError, "member", "{}", alarm);
-  Renew(config);
   const MutexLock lock(mutex_);
   if (health.trouble != health_.trouble && !health.trouble.empty())
     LOG(kWarning, "member", "{}", health.trouble);
@@ -154,6 +152,9 @@ Status Care::RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config
   record.machine = machine_;
   record.version = GEMEL_VERSION;
   record.member_id = own.id;
+  record.join_port = config.member.join_port;
+  record.level = kFeatureLevel;
+  ASSIGN_OR_RETURN(record.serials, OwnSerials(config));
   etcd::KvTxn txn;
   txn.puts = {{RecordKey(config.name), EncodeRecord(record)}};
   RETURN_IF_ERROR(admin.Commit(txn));
@@ -209,27 +210,19 @@ void Care::MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
   }
 }
 
-// A node signs its own. etcd and the join port read the files anew, as do the keeper and gemeld.
-void Care::Renew(const cluster::ClusterConfig& config) {
-  if (config.member.authority_key.empty()) return;
-  if (renewed_ms_ != 0 && MonotonicMs() - renewed_ms_ < kRenewPauseMs) return;
-  renewed_ms_ = MonotonicMs();
+// What does not work now is tried again by the next look.
+void Care::Keep(etcd::Admin& admin, const cluster::ClusterConfig& config, Health& health) {
+  std::vector<etcd::MemberInfo> members;
+  for (const MemberView& one : health.members) members.push_back(one.info);
   const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
-  const auto renew = [&]() -> Status {
-    ASSIGN_OR_RETURN(const std::string pem, ReadTextFile(config.member.certificate));
-    ASSIGN_OR_RETURN(const std::int64_t days, DaysLeft(pem, now));
-    if (days >= kRenewDays) return {};
-    ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
-    ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-    ASSIGN_OR_RETURN(const Credentials made,
-                     IssueCredentials(config.name, config.member.address, authority, key, now));
-    RETURN_IF_ERROR(ReplaceFile(config.member.certificate, made.member_pem));
-    RETURN_IF_ERROR(ReplaceFile(config.certificate, made.node_pem));
-    LOG_UNLIMITED(kInfo, "member", "certificates renewed: {} days were left", days);
-    return {};
-  };
-  if (const Status done = renew(); !done)
-    LOG(kError, "member", "certificates: {}", done.error().message);
+  Result<Upkeep> kept = KeepRecords(admin, config, members, now);
+  if (!kept) {
+    health.trouble = kept.error().message;
+    return;
+  }
+  health.upkeep = *std::move(kept);
+  if (const Status renewed = renewal_.Look(admin, config, health.upkeep.records, now); !renewed)
+    LOG(kError, "member", "certificates: {}", renewed.error().message);
 }
 
 }  // namespace gemel::member

@@ -13,7 +13,9 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "etcd/grpc_admin.h"
+#include "member/renewal.h"
 #include "member/shared_config.h"
+#include "member/upkeep.h"
 
 namespace gemel::member {
 
@@ -29,15 +31,19 @@ struct Health {
   std::string trouble;  // what is wrong here; empty: nothing
   std::vector<MemberView> members;
   std::vector<std::string> alarms;
+  Upkeep upkeep;
 };
 
 class Care {
  public:
   using OnConfig = std::function<void(const cluster::ClusterConfig&)>;
   // `config` outlives it. `machine` is for this member's own record; `on_config` is told what has
-  // become of the configuration, by the thread that looks.
-  Care(SharedConfig* config, std::string machine, OnConfig on_config)
-      : config_(config), machine_(std::move(machine)), on_config_(std::move(on_config)) {}
+  // become of the configuration, by the thread that looks. `ask`: for a witness's certificates.
+  Care(SharedConfig* config, std::string machine, OnConfig on_config, Renewal::Ask ask)
+      : config_(config),
+        machine_(std::move(machine)),
+        on_config_(std::move(on_config)),
+        renewal_(std::move(ask)) {}
   ~Care();
 
   Status Begin();
@@ -56,7 +62,7 @@ class Care {
   void Promote(etcd::Admin& admin, const std::vector<MemberView>& members) const;
   void MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
                   const std::vector<MemberView>& members);
-  void Renew(const cluster::ClusterConfig& config);
+  void Keep(etcd::Admin& admin, const cluster::ClusterConfig& config, Health& health);
 
   SharedConfig* const config_;
   const std::string machine_;
@@ -66,7 +72,7 @@ class Care {
   bool stop_ GUARDED_BY(mutex_) = false;
   Health health_ GUARDED_BY(mutex_);
   std::int64_t moved_ms_ = 0;
-  std::int64_t renewed_ms_ = 0;
+  Renewal renewal_;
   std::thread thread_;
 };
 

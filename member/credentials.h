@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "pki/make_certificate.h"
@@ -21,15 +22,25 @@ struct Credentials {
 
 inline constexpr std::int64_t kDay = 86'400;
 inline constexpr std::int64_t kCertificateDays = 90;
-// A witness cannot sign its own: they last as long as the authority.
-inline constexpr std::int64_t kWitnessDays = 3650;
-// Renewed when less than this is left.
-inline constexpr std::int64_t kRenewDays = 30;
+
+// How long certificates live that are made now: kCertificateDays, or as GEMEL_CERTIFICATE_SECONDS says
+// (for tests).
+std::int64_t CertificateSeconds();
+// When less than a third of `life` is left; or far more, as certificates of witnesses once had.
+// kInvalidArgument if it is no certificate.
+Result<bool> NeedsRenewal(std::string_view pem, std::int64_t now, std::int64_t life);
 
 Result<pki::KeyAndCertificate> MakeClusterAuthority(const std::string& cluster, std::int64_t now);
 Result<Credentials> IssueCredentials(const std::string& name, const std::string& address,
                                      std::string_view authority_pem, std::string_view authority_key,
-                                     std::int64_t now, std::int64_t days = kCertificateDays);
+                                     std::int64_t now,
+                                     std::int64_t seconds = kCertificateDays * kDay);
+// Of both.
+Result<std::vector<std::string>> SerialsOf(const Credentials& credentials);
+// One that names these and no others.
+Result<std::string> MakeClusterRevocationList(const std::vector<std::string>& serials,
+                                              std::string_view authority_pem,
+                                              std::string_view authority_key, std::int64_t now);
 // Whole days until it ends; kInvalidArgument if it is no certificate.
 Result<std::int64_t> DaysLeft(std::string_view pem, std::int64_t now);
 

@@ -60,7 +60,10 @@ Status EtcdProcess::Begin(const cluster::ClusterConfig& config) {
 
 void EtcdProcess::Start() {
   started_ms_ = MonotonicMs();
-  auto started = launch::ChildProcess::Spawn(config_.member.etcd, EtcdWords(config_), {});
+  std::error_code error;
+  const bool revocations = std::filesystem::exists(RevocationFile(config_), error);
+  auto started =
+      launch::ChildProcess::Spawn(config_.member.etcd, EtcdWords(config_, revocations), {});
   if (!started) {
     LOG(kError, "member", "etcd: {}", started.error().message);
     OnEnd();

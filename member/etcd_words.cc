@@ -21,7 +21,11 @@ std::string RestoreFile(const cluster::ClusterConfig& config) {
   return config.state_dir + "/restore.backup";
 }
 
-std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config) {
+std::string RevocationFile(const cluster::ClusterConfig& config) {
+  return config.ca.substr(0, config.ca.rfind('/') + 1) + "crl.pem";
+}
+
+std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config, bool revocations) {
   const std::string& own = config.member.certificate;
   std::vector<std::string> words = {
       "etcd", "--name", config.name, "--data-dir", EtcdFolder(config), "--listen-client-urls",
@@ -41,6 +45,10 @@ std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config) {
       "--auto-compaction-retention", "10m", "--quota-backend-bytes", "268435456",
       "--enable-grpc-gateway=false", "--logger", "zap", "--log-level", "warn", "--log-outputs",
       "stderr"};
+  if (revocations) {  // read anew for each connection, too
+    const std::string list = RevocationFile(config);
+    words.insert(words.end(), {"--client-crl-file", list, "--peer-crl-file", list});
+  }
   if (config.member.initial_state.empty()) return words;  // it has its data
   words.insert(words.end(),
                {"--initial-cluster", config.member.initial_cluster, "--initial-cluster-state",

@@ -17,6 +17,9 @@ std::string EtcdFolder(const cluster::ClusterConfig& config);
 inline constexpr std::string_view kRestoredState = "restored";
 inline constexpr std::size_t kMostBackup = 256 << 20;
 std::string RestoreFile(const cluster::ClusterConfig& config);
-std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config);
+// What gemel-member keeps of the cluster's revoked certificates.
+std::string RevocationFile(const cluster::ClusterConfig& config);
+// `revocations`: that file is there. etcd lets nobody in if it is said and is not.
+std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config, bool revocations);
 
 }  // namespace gemel::member

@@ -128,6 +128,7 @@ struct Secrets {
   std::string authority;
   std::string authority_key;  // a node's
   Credentials own;
+  std::string revocation_list;  // empty: there is none yet
 };
 
 // All files, the one that others look for last.
@@ -143,6 +144,8 @@ Status WriteFiles(const FormingOptions& options, cluster::ClusterConfig& config,
   RETURN_IF_ERROR(ReplaceFile(config.ca, secrets.authority));
   RETURN_IF_ERROR(ReplaceFile(config.certificate, secrets.own.node_pem));
   RETURN_IF_ERROR(ReplaceFile(config.member.certificate, secrets.own.member_pem));
+  if (!secrets.revocation_list.empty())
+    RETURN_IF_ERROR(ReplaceFile(RevocationFile(config), secrets.revocation_list));
   config.member.authority_key.clear();
   if (!secrets.authority_key.empty()) {
     config.member.authority_key = folder + "/ca-key.pem";
@@ -207,7 +210,8 @@ Status CheckMeasured(const std::vector<ClockSample>& samples, const FormingOptio
   return {};
 }
 
-wire::JoinRequest RequestOf(const cluster::ClusterConfig& wanted) {
+wire::JoinRequest RequestOf(const FormingOptions& options) {
+  const cluster::ClusterConfig& wanted = options.wanted;
   wire::JoinRequest request;
   request.set_protocol(kProtocol);
   request.set_version(GEMEL_VERSION);
@@ -218,6 +222,8 @@ wire::JoinRequest RequestOf(const cluster::ClusterConfig& wanted) {
   request.set_peer_port(wanted.member.peer_port);
   request.set_join_port(wanted.member.join_port);
   request.set_machine(MachineDigest());
+  request.set_level(kFeatureLevel);
+  for (const std::string& vm : options.vms) request.add_vms(vm);
   return request;
 }
 
@@ -232,9 +238,11 @@ Status BecomeMember(const wire::JoinResponse& answer, const FormingOptions& opti
   config.member.initial_cluster = answer.initial_cluster();
   config.member.initial_token = answer.initial_token();
   config.member.initial_state = "existing";
-  RETURN_IF_ERROR(WriteFiles(
-      options, config,
-      {answer.authority(), answer.authority_key(), {answer.member_pem(), answer.node_pem()}}));
+  RETURN_IF_ERROR(WriteFiles(options, config,
+                             {answer.authority(),
+                              answer.authority_key(),
+                              {answer.member_pem(), answer.node_pem()},
+                              answer.revocation_list()}));
   return StartAndWait(options);
 }
 
@@ -279,9 +287,13 @@ Status InitCluster(const FormingOptions& options) {
   ASSIGN_OR_RETURN(const auto authority, MakeClusterAuthority(config.cluster, Seconds()));
   ASSIGN_OR_RETURN(const Credentials own,
                    IssueCredentials(config.name, config.member.address, authority.certificate_pem,
-                                    authority.key_pem, Seconds()));
+                                    authority.key_pem, Seconds(), CertificateSeconds()));
+  ASSIGN_OR_RETURN(
+      const std::string revoked,
+      MakeClusterRevocationList({}, authority.certificate_pem, authority.key_pem, Seconds()));
   RETURN_IF_ERROR(OrUndo(
-      WriteFiles(options, config, {authority.certificate_pem, authority.key_pem, own}), options));
+      WriteFiles(options, config, {authority.certificate_pem, authority.key_pem, own, revoked}),
+      options));
   return OrUndo(StartAndWait(options), options);
 }
 
@@ -297,7 +309,7 @@ Status JoinCluster(const std::string& text, const FormingOptions& options) {
   options.progress("measuring clocks and round trips");
   ASSIGN_OR_RETURN(const std::vector<ClockSample> samples, client->Measure(kSamples));
   RETURN_IF_ERROR(CheckMeasured(samples, options));
-  ASSIGN_OR_RETURN(const wire::JoinResponse answer, client->Join(RequestOf(options.wanted)));
+  ASSIGN_OR_RETURN(const wire::JoinResponse answer, client->Join(RequestOf(options)));
   Status done = OrUndo(BecomeMember(answer, options), options);
   if (done) return done;
   if (const Status abandoned = client->Abandon(); !abandoned) {
@@ -309,9 +321,9 @@ Status JoinCluster(const std::string& text, const FormingOptions& options) {
   return done;
 }
 
-Status LeaveCluster(const std::string& config_path, bool destroy) {
+Status LeaveCluster(const std::string& config_path, bool destroy, bool force) {
   ASSIGN_OR_RETURN(const cluster::ClusterConfig config, cluster::ReadClusterConfig(config_path));
-  if (!destroy) RETURN_IF_ERROR(AskRemove(config.run_dir, config.name, false));
+  if (!destroy) RETURN_IF_ERROR(AskRemove(config.run_dir, config.name, force));
   static_cast<void>(StopServices(config.role));
   const std::string data = EtcdFolder(config);
   const std::string kept = fmt::format("{}.left-{}", data, Seconds());
@@ -330,7 +342,11 @@ Status BackupCluster(const std::string& config_path, const std::string& file) {
   std::error_code error;
   if (fs::exists(file, error))
     return MakeError(Code::kAlreadyExists, fmt::format("{}: is there already", file));
-  return ReplaceFile(file, EncodeBackup(backup));
+  RETURN_IF_ERROR(ReplaceFile(file, EncodeBackup(backup)));
+  etcd::KvTxn txn;
+  txn.puts = {{std::string(kBackupKey), fmt::format("{}", backup.time)}};
+  static_cast<void>(admin->Commit(txn));  // for people alone
+  return {};
 }
 
 Status RestoreCluster(const std::string& config_path, const std::string& file, std::uint64_t above,

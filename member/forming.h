@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "cluster/config/cluster_config.h"
@@ -14,6 +15,8 @@ struct FormingOptions {
   std::string config_path{cluster::kClusterConfigPath};
   // The member's, as they will be in the file: name, address, ports, folders, etcd's path.
   cluster::ClusterConfig wanted;
+  // What gemeld has here already: projects/{project}/vms/{vm}.
+  std::vector<std::string> vms;
   // Says what is being done, for people.
   std::function<void(const std::string&)> progress;
 };
@@ -23,8 +26,9 @@ Status InitCluster(const FormingOptions& options);
 // With a token of `gemel cluster invite`; wanted.role says as what.
 Status JoinCluster(const std::string& token, const FormingOptions& options);
 // Takes this machine out: the others know, its services are stopped, its file is gone, its secrets too;
-// etcd's data is kept beside, renamed. `destroy`: it is the last, and nobody is asked.
-Status LeaveCluster(const std::string& config_path, bool destroy);
+// etcd's data is kept beside, renamed. `destroy`: it is the last, and nobody is asked. kFailedPrecondition
+// if it was not drained, or has machines of the cluster, unless `force`.
+Status LeaveCluster(const std::string& config_path, bool destroy, bool force);
 
 // What the cluster keeps in etcd, to a new file.
 Status BackupCluster(const std::string& config_path, const std::string& file);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/file_util.h"
 #include "etcd/endpoints.h"
 #include "pki/certificate.h"
 #include "proto/member/member.grpc.pb.h"
@@ -131,6 +132,20 @@ Result<std::unique_ptr<JoinClient>> ConnectToJoin(const Token& token) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return std::unique_ptr<JoinClient>(std::make_unique<GrpcJoinClient>(
       grpc::CreateCustomChannel(target, tls::TlsCredentials(options), arguments), token));
+}
+
+Result<Credentials> AskRenew(const cluster::ClusterConfig& config, const std::string& at) {
+  ASSIGN_OR_RETURN(const std::string target, etcd::GrpcTarget(at));
+  ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
+  ASSIGN_OR_RETURN(const std::string own, ReadTextFile(config.certificate));
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto stub = wire::Joining::NewStub(
+      grpc::CreateCustomChannel(target, grpc::SslCredentials({authority, own, own}), arguments));
+  ASSIGN_OR_RETURN(const wire::RenewResponse answer,
+                   Call(*stub, &wire::Joining::Stub::Renew, wire::RenewRequest(), kShortMs, at));
+  return Credentials{answer.member_pem(), answer.node_pem()};
 }
 
 Result<wire::GetStatusResponse> AskStatus(const std::string& run_dir) {

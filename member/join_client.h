@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/config/cluster_config.h"
 #include "member/clock_check.h"
+#include "member/credentials.h"
 #include "member/token.h"
 #include "proto/member/member.pb.h"
 
@@ -20,6 +22,9 @@ class JoinClient {
   virtual Result<internal::member::JoinResponse> Join(internal::member::JoinRequest request) = 0;
   virtual Status Abandon() = 0;
 };
+
+// New certificates for this member, which shows the one it has, from the node whose join port is there.
+Result<Credentials> AskRenew(const cluster::ClusterConfig& config, const std::string& at);
 
 Result<std::unique_ptr<JoinClient>> ConnectToJoin(const Token& token);
 

@@ -24,6 +24,7 @@
 #include "member/admission.h"
 #include "member/care.h"
 #include "member/etcd_process.h"
+#include "member/join_client.h"
 #include "member/machine.h"
 #include "member/server.h"
 #include "member/shared_config.h"
@@ -100,9 +101,10 @@ Status Serve(const std::string& path, const cluster::ClusterConfig& given) {
   ASSIGN_OR_RETURN(const UniqueFd signals, WatchSignals(loop.get()));
   EtcdProcess etcd(loop.get());
   RETURN_IF_ERROR(etcd.Begin(given));
-  Care care(&config, MachineDigest(), [&](const cluster::ClusterConfig& now) {
-    loop->Post([&etcd, now] { etcd.SetConfig(now); });
-  });
+  Care care(
+      &config, MachineDigest(),
+      [&](const cluster::ClusterConfig& now) { loop->Post([&etcd, now] { etcd.SetConfig(now); }); },
+      AskRenew);
   Admission admission(
       &config,
       [&](Admission::Ask ask) {

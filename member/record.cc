@@ -12,6 +12,9 @@ namespace {
 constexpr std::string_view kPrefix = "/gemel/cluster/members/";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kMostWitnesses = 1;
+constexpr std::string_view kOverrides = "/gemel/cluster/overrides/";
+// Two files each time, and each is renewed when two thirds of its life are over.
+constexpr std::size_t kMostSerials = 8;
 
 struct Version {
   int major = 0;
@@ -27,6 +30,12 @@ std::optional<Version> ParseVersion(std::string_view text) {
   const auto minor = std::from_chars(major.ptr + 1, end, version.minor);
   if (minor.ec != std::errc()) return std::nullopt;
   return version;
+}
+
+etcd::KeyRange RangeBelow(std::string_view prefix) {
+  std::string end(prefix);
+  ++end.back();
+  return {std::string(prefix), end};
 }
 
 Result<Record> DecodeRecord(const etcd::KeyValue& key) {
@@ -46,16 +55,47 @@ Result<Record> DecodeRecord(const etcd::KeyValue& key) {
   record.version = wire.version();
   record.member_id = wire.member_id();
   record.left = wire.left();
+  record.join_port = static_cast<std::uint16_t>(wire.join_port());
+  record.level = wire.level();
+  record.serials.assign(wire.serials().begin(), wire.serials().end());
+  record.revoked.assign(wire.revoked().begin(), wire.revoked().end());
   record.changed = key.changed;
   return record;
 }
 
 }  // namespace
 
-etcd::KeyRange RecordRange() {
-  std::string end(kPrefix);
-  ++end.back();
-  return {std::string(kPrefix), end};
+etcd::KeyRange RecordRange() { return RangeBelow(kPrefix); }
+
+etcd::KeyRange OverrideRange() { return RangeBelow(kOverrides); }
+
+etcd::KeyRange RangeOfKey(std::string_view key) {
+  std::string end(key);
+  end.push_back('\0');
+  return {std::string(key), end};
+}
+
+std::int64_t NumberOf(std::string_view text) {
+  std::int64_t number = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+  return read.ec == std::errc() && read.ptr == text.data() + text.size() ? number : 0;
+}
+
+void AddSerials(Record& record, const std::vector<std::string>& serials) {
+  for (const std::string& serial : serials)
+    if (std::ranges::find(record.serials, serial) == record.serials.end())
+      record.serials.push_back(serial);
+  if (record.serials.size() <= kMostSerials) return;
+  record.serials.erase(record.serials.begin(),
+                       record.serials.end() - static_cast<std::ptrdiff_t>(kMostSerials));
+}
+
+etcd::KvTxn::Put OverridePut(std::int64_t now, std::string_view name, const std::string& text) {
+  internal::member::Override wire;
+  wire.set_format(kFormat);
+  wire.set_time(now);
+  wire.set_text(text);
+  return {fmt::format("{}{:020}-{}", kOverrides, now, name), wire.SerializeAsString()};
 }
 
 std::string RecordKey(std::string_view name) { return std::string(kPrefix) + std::string(name); }
@@ -71,6 +111,10 @@ std::string EncodeRecord(const Record& record) {
   wire.set_version(record.version);
   wire.set_member_id(record.member_id);
   wire.set_left(record.left);
+  wire.set_join_port(record.join_port);
+  wire.set_level(record.level);
+  for (const std::string& serial : record.serials) wire.add_serials(serial);
+  for (const std::string& serial : record.revoked) wire.add_revoked(serial);
   return wire.SerializeAsString();
 }
 

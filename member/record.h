@@ -19,12 +19,36 @@ struct Record {
   std::string version;
   std::uint64_t member_id = 0;
   bool left = false;
+  std::uint16_t join_port = 0;  // a node's
+  std::uint32_t level = 0;      // which kinds of records it understands; 0: older than levels
+  // Serial numbers of its certificates, the newest last, and of those that count no longer.
+  std::vector<std::string> serials;
+  std::vector<std::string> revoked;
   std::int64_t changed = 0;  // its key's last change; 0: there is none yet
   bool operator==(const Record&) const = default;
 };
 
+// What this version understands. The cluster's level is the lowest of its members' and only rises; what
+// is new in a level is written only once the cluster has it, so that the version before can go on.
+//   1  certificates' serial numbers in members' records, /gemel/cluster/revoked
+inline constexpr std::uint32_t kFeatureLevel = 1;
+inline constexpr std::string_view kLevelKey = "/gemel/cluster/level";
+// When the newest backup was made, in seconds since 1970.
+inline constexpr std::string_view kBackupKey = "/gemel/cluster/backup";
+// A PEM revocation list of the authority's.
+inline constexpr std::string_view kRevokedKey = "/gemel/cluster/revoked";
+
 etcd::KeyRange RecordRange();
 std::string RecordKey(std::string_view name);
+// One key.
+etcd::KeyRange RangeOfKey(std::string_view key);
+// A decimal number of an etcd key; 0 if it is none.
+std::int64_t NumberOf(std::string_view text);
+// Remembers these too; the oldest are forgotten when certificates of that age have ended.
+void AddSerials(Record& record, const std::vector<std::string>& serials);
+// What somebody had done against a refusal, to be put with it.
+etcd::KvTxn::Put OverridePut(std::int64_t now, std::string_view name, const std::string& text);
+etcd::KeyRange OverrideRange();
 std::string EncodeRecord(const Record& record);
 // kInvalidArgument or kUnimplemented: nothing may be done by a list that has one such.
 Result<std::vector<Record>> DecodeRecords(const std::vector<etcd::KeyValue>& keys);

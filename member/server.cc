@@ -14,6 +14,7 @@
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/record.h"
+#include "pki/certificate.h"
 #include "proto/member/member.grpc.pb.h"
 
 namespace gemel::member {
@@ -22,8 +23,8 @@ namespace {
 namespace wire = internal::member;
 namespace tls = grpc::experimental;
 
-// More is nobody's who joins.
-constexpr int kMostMessageBytes = 64 << 10;
+// More is nobody's who joins: names of thousands of machines.
+constexpr int kMostMessageBytes = 1 << 20;
 constexpr int kMostThreads = 8;
 constexpr std::chrono::seconds kEndPatience{1};
 
@@ -60,7 +61,14 @@ class JoiningService : public wire::Joining::Service {
       return {grpc::StatusCode::UNAUTHENTICATED, "no certificate of this cluster's was shown"};
     const auto names = auth->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
     if (names.size() != 1) return {grpc::StatusCode::UNAUTHENTICATED, "a certificate without name"};
-    return ToGrpc(admission_->Renew(std::string(names[0].data(), names[0].size()), response));
+    const auto shown = auth->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+    if (shown.size() != 1) return {grpc::StatusCode::UNAUTHENTICATED, "no certificate"};
+    const auto read = pki::ReadCertificate({shown[0].data(), shown[0].size()});
+    if (!read) return ToGrpc(std::unexpected(read.error()));
+    const std::string name(names[0].data(), names[0].size());
+    const Status renewed = admission_->Renew(name, read->serial, response);
+    if (!renewed) response->Clear();
+    return ToGrpc(renewed);
   }
 
  private:
@@ -108,6 +116,16 @@ class ControlService : public wire::Control::Service {
   Care* const care_;
 };
 
+// What etcd has for people.
+void FillKept(etcd::Admin& admin, wire::GetStatusResponse& response) {
+  if (const auto backup = admin.Read(RangeOfKey(kBackupKey)); backup && !backup->keys.empty())
+    response.set_backup_time(NumberOf(backup->keys[0].value));
+  const auto overrides = admin.Read(OverrideRange());
+  if (!overrides) return;
+  for (const etcd::KeyValue& key : overrides->keys)
+    static_cast<void>(response.add_overrides()->ParseFromString(key.value));
+}
+
 grpc::Status ControlService::GetStatus(grpc::ServerContext*, const wire::GetStatusRequest*,
                                        wire::GetStatusResponse* response) {
   const cluster::ClusterConfig config = config_->Get();
@@ -117,10 +135,12 @@ grpc::Status ControlService::GetStatus(grpc::ServerContext*, const wire::GetStat
   response->set_healthy(health.voting && health.led && health.trouble.empty());
   response->set_trouble(health.trouble);
   std::vector<Record> records;
-  if (const auto admin = ConnectToEtcd(config)) {
+  if (const auto admin = ConnectToEtcd(config); admin && health.led) {
     if (const auto found = (*admin)->Read(RecordRange()))
       records = DecodeRecords(found->keys).value_or(std::vector<Record>());
+    FillKept(**admin, *response);
   }
+  response->set_level(health.upkeep.level);
   for (const MemberView& view : health.members) {
     wire::MemberHealth& to = *response->add_members();
     to.set_name(view.info.name);

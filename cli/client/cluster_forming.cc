@@ -4,6 +4,7 @@
 
 #include "cli/arguments.h"
 #include "cli/client/commands.h"
+#include "cli/client/local_machines.h"
 #include "member/forming.h"
 #include "member/join_client.h"
 #include "member/services.h"
@@ -75,6 +76,14 @@ Status Enter(const char* help, const std::string& verb, cluster::Role role, Word
   ASSIGN_OR_RETURN(const bool go_on, Parse(app, verb, words));
   if (!go_on) return {};
   options.config_path = place.config;
+  if (role == cluster::Role::kNode) {
+    Result<std::vector<std::string>> vms = OrdinaryMachines(options.wanted.run_dir + "/api.sock");
+    if (vms)
+      options.vms = *std::move(vms);
+    else
+      Progress(
+          "gemeld does not answer here: whether its VMs have names of the cluster's is not known");
+  }
   RETURN_IF_ERROR(member::JoinCluster(token, options));
   return PrintDone(fmt::format("{} is in the cluster", options.wanted.name), role, place.config);
 }
@@ -185,16 +194,18 @@ Who has a vote, as etcd on this machine sees it. gemel cluster status says what 
 Status ClusterLeave(Words words) {
   Place place;
   bool destroy = false;
+  bool force = false;
   CLI::App app(R"(Examples:
   gemel cluster leave
   gemel cluster leave --destroy
 
 Takes this machine out of its cluster. Drain it first (gemel node drain).)");
   app.add_flag("--destroy", destroy, "it is the last one: the cluster ends, nobody is asked");
+  app.add_flag("--force", force, "undrained, with machines; it is recorded that you said so");
   place.AddTo(app);
   ASSIGN_OR_RETURN(const bool go_on, Parse(app, "leave", words));
   if (!go_on) return {};
-  return member::LeaveCluster(place.config, destroy);
+  return member::LeaveCluster(place.config, destroy, force);
 }
 
 Status ClusterBackup(Words words) {

@@ -1,12 +1,14 @@
 """A machine for forming clusters: folders and an address of its own, and a systemctl that starts
 programs."""
 
+import http.client
 import itertools
 import os
 import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 
@@ -123,6 +125,32 @@ class Machine:
 
     def pid(self, name):
         return int((self.folder / f"{name}.pid").read_text(encoding="utf-8"))
+
+    def again(self, unit, **environment):
+        """Ends that program and starts it anew."""
+        for verb in ("disable", "enable"):
+            subprocess.run([self.systemctl, verb, "--now", f"{unit}.service"],
+                           env=self.environment(**environment), check=True)
+
+    def certificate(self, name="member"):
+        """Its serial number and its end, of etc/cluster/NAME.pem."""
+        done = subprocess.run(["openssl", "x509", "-noout", "-serial", "-enddate", "-in",
+                               self.folder / f"etc/cluster/{name}.pem"],
+                              capture_output=True, text=True, check=True)
+        return tuple(line.split("=")[1] for line in done.stdout.splitlines())
+
+    def lets_in(self, folder):
+        """Whether etcd here answers to the certificate in that folder."""
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        context.load_cert_chain(folder / "node.pem")
+        connection = http.client.HTTPSConnection(self.address, 2379, timeout=5, context=context)
+        try:
+            connection.request("GET", "/version")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def etcd_pid(self):
         return int((self.folder / "state/etcd.pid").read_text(encoding="utf-8"))

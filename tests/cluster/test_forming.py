@@ -63,6 +63,22 @@ def test_three_machines_become_a_cluster(three):
     # The witness is small.
     kib = sum(rss(pid) for pid in (w.pid("gemel-witness"), w.etcd_pid()))
     assert kib < 64 * 1024, f"{kib} KiB"
+    certificates_are_renewed(a, w)
+
+
+def certificates_are_renewed(a, w):
+    """Those of 90 days are far too long for programs that want 20: a node signs its own, a witness asks."""
+    life = {"GEMEL_CERTIFICATE_SECONDS": str(20 * 86400)}
+    before = {one: one.certificate() for one in (a, w)}
+    a.again("gemel-member", **life)
+    a.until(lambda found: found != before[a], a.certificate)
+    w.again("gemel-witness", **life)
+    w.until(lambda found: found != before[w], w.certificate)
+    # etcd of w shows the new one to whoever connects from now on, and others let it in.
+    w.again("gemel-witness", **life)
+    a.until(lambda found: len(found) == 3 and all(
+        state in ("votes", "leads") for _, state in found.values()))
+    assert all(one.lets_in(other.folder / "etc/cluster") for one in (a, w) for other in (a, w))
 
 
 def rss(pid):
@@ -147,7 +163,12 @@ def test_leave_and_replace(three):
     # b is lost for good, and its machine comes back with nothing.
     assert "is alive" in a.refused("replace", "b")
     b.lose_power()
+    old = b.folder / "old"
+    machine.shutil.copytree(b.folder / "etc/cluster", old)
+    assert a.lets_in(old)
     token = a.until(bool, lambda: a.cluster("replace", "b")[1].strip())
+    for one in (a, w):
+        one.until(lambda let_in: not let_in, lambda one=one: one.lets_in(old))
     for place in ("etc/cluster", "state", "run"):
         machine.shutil.rmtree(b.folder / place)
     b.config.unlink()
@@ -155,6 +176,7 @@ def test_leave_and_replace(three):
     a.until(lambda found: set(found) == {"a", "b", "w"} and found["b"][1] in ("votes", "leads"))
     # A number is never given twice.
     assert "node = 3" in b.settings()
+    assert a.lets_in(b.folder / "etc/cluster") and not a.lets_in(old)
     assert "last member" in alone(a, b, w)
 
 

@@ -1,5 +1,7 @@
 #include "member/admission.h"
 
+#include "etcd/codec.h"
+#include "etcd/spec_codec.h"
 #include "member/token.h"
 #include "proto/member/member.pb.h"
 #include "tests/unit/member/member_fixture.h"
@@ -119,11 +121,108 @@ TEST_F(AdmissionTest, WhoIsAlive_IsRemovedByForceAlone) {
 TEST_F(AdmissionTest, Renewal_IsForMembersAlone) {
   ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
   wire::RenewResponse renewed;
-  EXPECT_TRUE(admission_->Renew("b", &renewed));
+  EXPECT_TRUE(admission_->Renew("b", "0a", &renewed));
   EXPECT_NE(renewed.member_pem(), answer_.member_pem());
-  EXPECT_FALSE(admission_->Renew("stranger", &renewed));
+  EXPECT_FALSE(admission_->Renew("stranger", "0a", &renewed));
   ASSERT_TRUE(admission_->Remove("b", true));
-  EXPECT_FALSE(admission_->Renew("b", &renewed));
+  EXPECT_FALSE(admission_->Renew("b", "0a", &renewed));
+}
+
+TEST_F(AdmissionTest, RevokedCertificate_RenewsNothing) {
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  const auto first = SerialsOf({answer_.member_pem(), answer_.node_pem()});
+  ASSERT_TRUE(admission_->Remove("b", true));
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  const auto second = SerialsOf({answer_.member_pem(), answer_.node_pem()});
+  wire::RenewResponse renewed;
+  EXPECT_EQ(admission_->Renew("b", first->at(0), &renewed).error().code, Code::kPermissionDenied);
+  EXPECT_TRUE(admission_->Renew("b", second->at(0), &renewed));
+}
+
+TEST_F(AdmissionTest, MachinesOfTheSameNames_AreNamed) {
+  etcd_.keys[etcd::NameKey("projects/p/vms/db")] = {etcd::NameKey("projects/p/vms/db"), "", 1};
+  wire::JoinRequest request = Request(Invite());
+  request.add_vms("projects/p/vms/web");
+  request.add_vms("projects/p/vms/db");
+  const Status joined = admission_->Join(request, &answer_);
+  ASSERT_FALSE(joined);
+  EXPECT_TRUE(joined.error().message.starts_with("projects/p/vms/db: "));
+  EXPECT_EQ(etcd_.members.size(), 1U);
+}
+
+TEST_F(AdmissionTest, OlderThanTheClustersLevel_MayNotJoin) {
+  etcd_.keys[std::string(kLevelKey)] = {std::string(kLevelKey), "1", 1};
+  wire::JoinRequest request = Request(Invite());
+  request.set_level(0);
+  EXPECT_EQ(admission_->Join(request, &answer_).error().code, Code::kFailedPrecondition);
+  request.set_level(1);
+  EXPECT_TRUE(admission_->Join(request, &answer_));
+}
+
+// Node a leaves; b and w stay.
+class LeaveTest : public AdmissionTest {
+ protected:
+  void SetUp() override {
+    AdmissionTest::SetUp();
+    Add(2, "b", "10.0.0.2");
+    Add(3, "w", "10.0.0.3");
+    Put("a", 1, cluster::Role::kNode);
+    Put("b", 2, cluster::Role::kNode);
+    Put("w", 3, cluster::Role::kWitness);
+  }
+  void Put(const std::string& name, std::uint64_t id, cluster::Role role) {
+    Record record;
+    record.name = name;
+    record.role = role;
+    record.node = role == cluster::Role::kNode ? static_cast<cluster::NodeId>(id) : 0;
+    record.member_id = id;
+    etcd_.keys[RecordKey(name)] = {RecordKey(name), EncodeRecord(record), 1};
+  }
+  void PutKey(const std::string& key, const std::string& value) {
+    etcd_.keys[key] = {key, value, 1};
+  }
+  std::string Refusal(bool force = false) {
+    const Status removed = admission_->Remove("a", force);
+    return removed ? "" : removed.error().message;
+  }
+};
+
+TEST_F(LeaveTest, NeverRanMachines_MayLeave) { EXPECT_EQ(Refusal(), ""); }
+
+TEST_F(LeaveTest, NotDrained_IsRefusedAndForceIsRecorded) {
+  etcd::NodeInfo info;
+  info.name = "a";
+  PutKey(etcd::InfoKey(1), etcd::EncodeInfo(info));
+  EXPECT_EQ(Refusal(), "a was not drained: gemel node drain a, or say --force");
+  info.drained = true;
+  PutKey(etcd::InfoKey(1), etcd::EncodeInfo(info));
+  EXPECT_EQ(Refusal(), "");
+}
+
+TEST_F(LeaveTest, MachinesLeft_AreCountedAndForceIsRecorded) {
+  cluster::Ownership owned;
+  owned.owner = 1;
+  owned.state = cluster::VmState::kRunning;
+  owned.session = {1, 1};
+  owned.epoch = {1, 1};
+  PutKey(etcd::EncodeKey({cluster::KeyKind::kVm, 7}), etcd::EncodeOwnership(owned));
+  EXPECT_TRUE(Refusal().starts_with("a still has 1 machines"));
+  EXPECT_EQ(Refusal(true), "");
+  const auto found = etcd::FakeEtcdAdmin(&etcd_).Read(OverrideRange());
+  ASSERT_EQ(found->keys.size(), 1U);
+  wire::Override said;
+  ASSERT_TRUE(said.ParseFromString(found->keys[0].value));
+  EXPECT_TRUE(said.text().starts_with("a removed by force on a: a still has"));
+}
+
+TEST_F(LeaveTest, RestWithoutMajority_IsRefusedWhateverIsSaid) {
+  etcd_.away.insert(2);
+  EXPECT_TRUE(Refusal(true).starts_with("b is away: without a the rest has no majority"));
+}
+
+TEST_F(LeaveTest, LastNode_IsRefusedWhateverIsSaid) {
+  ASSERT_TRUE(admission_->Remove("b", true));
+  EXPECT_TRUE(Refusal(true).starts_with("a is the last node"));
 }
 
 }  // namespace

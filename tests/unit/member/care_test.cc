@@ -11,7 +11,11 @@ class CareTest : public MemberFixture {
   void Look() { care_->Look(*std::make_unique<etcd::FakeEtcdAdmin>(&etcd_)); }
   void SetUp() override {
     MemberFixture::SetUp();
-    care_ = std::make_unique<Care>(config_.get(), "machine", [](const cluster::ClusterConfig&) {});
+    care_ = std::make_unique<Care>(
+        config_.get(), "machine", [](const cluster::ClusterConfig&) {},
+        [](const cluster::ClusterConfig&, const std::string&) -> Result<Credentials> {
+          return MakeError(Code::kUnavailable, "nobody is asked here");
+        });
   }
   void SetState(const std::string& state) {
     cluster::ClusterConfig config = config_->Get();

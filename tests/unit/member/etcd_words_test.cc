@@ -20,7 +20,7 @@ bool Has(const std::vector<std::string>& words, const std::string& word) {
 }
 
 TEST(EtcdWordsTest, ClientsAndPeers_ShowCertificates) {
-  const auto words = EtcdWords(Some());
+  const auto words = EtcdWords(Some(), false);
   EXPECT_TRUE(Has(words, "--client-cert-auth"));
   EXPECT_TRUE(Has(words, "--peer-client-cert-auth"));
   EXPECT_TRUE(Has(words, "https://[fd00::1]:2379"));
@@ -30,9 +30,16 @@ TEST(EtcdWordsTest, ClientsAndPeers_ShowCertificates) {
 
 TEST(EtcdWordsTest, InitialState_IsForTheFirstStartAlone) {
   cluster::ClusterConfig config = Some();
-  EXPECT_TRUE(Has(EtcdWords(config), "--initial-cluster-state"));
+  EXPECT_TRUE(Has(EtcdWords(config, false), "--initial-cluster-state"));
   config.member.initial_state.clear();
-  EXPECT_FALSE(Has(EtcdWords(config), "--initial-cluster-state"));
+  EXPECT_FALSE(Has(EtcdWords(config, false), "--initial-cluster-state"));
+}
+
+TEST(EtcdWordsTest, RevocationList_IsSaidIfItIsThere) {
+  cluster::ClusterConfig config = Some();
+  config.ca = "/etc/gemel/cluster/ca.pem";
+  EXPECT_TRUE(Has(EtcdWords(config, true), "/etc/gemel/cluster/crl.pem"));
+  EXPECT_FALSE(Has(EtcdWords(config, false), "/etc/gemel/cluster/crl.pem"));
 }
 
 }  // namespace
