@@ -4,6 +4,7 @@
 #include "base/file_util.h"
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
+#include "cli/client/device_words.h"
 #include "cli/client/operation_wait.h"
 #include "cli/report.h"
 #include "proto/gemel/v1/virtual_machines.grpc.pb.h"
@@ -25,6 +26,10 @@ struct SpecOptions {
   std::string machine_type;
   std::string description;
   std::string cpu_weight;
+  std::string cpu_limit;
+  std::string cpu_reserve;
+  std::string cpu_pin;
+  std::string memory_limit;
   std::string restart;
   std::string failover;
   std::vector<std::string> disks;
@@ -40,15 +45,28 @@ void AddSpecOptions(CLI::App& app, SpecOptions& options) {
   app.add_option("--kernel", options.kernel, "path on the node")->type_name("FILE");
   app.add_option("--initrd", options.initrd, "path on the node")->type_name("FILE");
   app.add_option("--cmdline", options.command_line, "of the kernel")->type_name("TEXT");
-  app.add_option("--disk", options.disks, "NAME or iscsi=TARGET/LUN, [,readonly]; once for each")
+  app.add_option("--disk", options.disks,
+                 "NAME or iscsi=TARGET/LUN, [,readonly][,direct][,read-bps=SIZE][,write-bps=SIZE]"
+                 "[,read-iops=N][,write-iops=N]; once for each")
       ->type_name("DISK")
       ->allow_extra_args(false);
-  app.add_option("--nic", options.nics, "a network's name, or user; once for each")
+  app.add_option("--nic", options.nics,
+                 "a network's name or user, [,mac=ADDRESS][,ip=ADDRESS][,vlan=N][,link=up|down]"
+                 "[,queues=N][,rx=SIZE][,tx=SIZE]; once for each")
       ->type_name("NETWORK")
       ->allow_extra_args(false);
   app.add_option("--machine", options.machine_type, "server-1 or micro-1")->type_name("TYPE");
   app.add_option("--cpu-weight", options.cpu_weight, "against other VMs, 1 to 10000")
       ->type_name("N");
+  app.add_option("--cpu-limit", options.cpu_limit, "at most so many host processors, 1.5")
+      ->type_name("CORES");
+  app.add_option("--cpu-reserve", options.cpu_reserve, "so many are its own, 0.5")
+      ->type_name("CORES");
+  app.add_option("--cpu-pin", options.cpu_pin, "host processors that it may run on, 0-2,5")
+      ->type_name("LIST");
+  app.add_option("--memory-limit", options.memory_limit,
+                 "of the guest and the process around it; else the two as they are")
+      ->type_name("SIZE");
   app.add_option("--restart", options.restart, "never or on-failure")->type_name("WHEN");
   app.add_option("--failover", options.failover,
                  "the cluster's: on, or priority=N,preferred=NODE,fail-back,group=NAME,stay-down")
@@ -100,6 +118,34 @@ Status FillNumbers(Filling& fill) {
   return {};
 }
 
+// What it may have of the host.
+Status FillLimits(Filling& fill) {
+  const SpecOptions& options = fill.options;
+  v1::CpuSpec& cpu = *fill.vm.mutable_spec()->mutable_cpu();
+  if (!options.cpu_limit.empty()) {
+    ASSIGN_OR_RETURN(const std::uint32_t millis, ParseCores("cpu-limit", options.cpu_limit));
+    cpu.set_limit_millis(millis);
+    fill.paths.emplace_back("spec.cpu.limit_millis");
+  }
+  if (!options.cpu_reserve.empty()) {
+    ASSIGN_OR_RETURN(const std::uint32_t millis, ParseCores("cpu-reserve", options.cpu_reserve));
+    cpu.set_reservation_millis(millis);
+    fill.paths.emplace_back("spec.cpu.reservation_millis");
+  }
+  if (!options.cpu_pin.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<std::uint32_t> cpus,
+                     ParseCpuList("cpu-pin", options.cpu_pin));
+    *cpu.mutable_pinned_cpus() = {cpus.begin(), cpus.end()};
+    fill.paths.emplace_back("spec.cpu.pinned_cpus");
+  }
+  if (!options.memory_limit.empty()) {
+    ASSIGN_OR_RETURN(const std::uint64_t size, ParseSize("memory-limit", options.memory_limit));
+    fill.vm.mutable_spec()->mutable_memory()->set_limit_bytes(size);
+    fill.paths.emplace_back("spec.memory.limit_bytes");
+  }
+  return {};
+}
+
 Status FillWords(Filling& fill) {
   const SpecOptions& options = fill.options;
   v1::VirtualMachineSpec& spec = *fill.vm.mutable_spec();
@@ -122,20 +168,6 @@ Status FillWords(Filling& fill) {
   spec.set_restart_policy(options.restart == "never" ? v1::RESTART_POLICY_NEVER
                                                      : v1::RESTART_POLICY_ON_FAILURE);
   fill.paths.emplace_back("spec.restart_policy");
-  return {};
-}
-
-constexpr std::string_view kIscsi = "iscsi=";
-
-// "san/0"
-Status ParseLun(const std::string& text, v1::IscsiLun& lun) {
-  const std::size_t slash = text.rfind('/');
-  if (slash == std::string::npos || slash == 0)
-    return InvalidArgument("disk: iscsi={}: not iscsi=TARGET/LUN, such as iscsi=san/0", text);
-  lun.set_target(text.substr(0, slash));
-  ASSIGN_OR_RETURN(const std::uint32_t number,
-                   ParseNumber("disk: LUN", text.substr(slash + 1), 0, 16383));
-  lun.set_lun(number);
   return {};
 }
 
@@ -179,18 +211,10 @@ Status FillDisks(Filling& fill) {
   fill.vm.mutable_spec()->clear_disks();
   fill.paths.emplace_back("spec.disks");
   for (const std::string& word : fill.options.disks) {
-    const std::size_t comma = std::min(word.find(','), word.size());
-    const std::string more = word.substr(std::min(comma + 1, word.size()));
-    if (!more.empty() && more != "readonly")
-      return InvalidArgument("disk: {}: unknown; there is readonly", more);
     v1::DiskAttachment& disk = *fill.vm.mutable_spec()->add_disks();
-    disk.set_read_only(!more.empty());
-    const std::string which = word.substr(0, comma);
-    if (which.starts_with(kIscsi)) {
-      RETURN_IF_ERROR(ParseLun(which.substr(kIscsi.size()), *disk.mutable_iscsi()));
-      continue;
-    }
-    ASSIGN_OR_RETURN(*disk.mutable_disk(), fill.session.NameOf("disks", which));
+    ASSIGN_OR_RETURN(disk, ParseDiskWord(word));
+    if (disk.has_iscsi()) continue;
+    ASSIGN_OR_RETURN(*disk.mutable_disk(), fill.session.NameOf("disks", disk.disk()));
   }
   return {};
 }
@@ -201,8 +225,9 @@ Status FillNics(Filling& fill) {
   fill.paths.emplace_back("spec.nics");
   for (const std::string& word : fill.options.nics) {
     v1::NetworkInterface& nic = *fill.vm.mutable_spec()->add_nics();
-    if (word == "user") continue;
-    ASSIGN_OR_RETURN(*nic.mutable_network(), fill.session.NameOf("networks", word));
+    ASSIGN_OR_RETURN(nic, ParseNicWord(word));
+    if (nic.network().empty()) continue;
+    ASSIGN_OR_RETURN(*nic.mutable_network(), fill.session.NameOf("networks", nic.network()));
   }
   return {};
 }
@@ -223,7 +248,8 @@ Result<std::vector<std::string>> Fill(const SpecOptions& options, const Session&
                                       v1::VirtualMachine& vm) {
   RETURN_IF_ERROR(ReadFile(options.file, vm));
   Filling fill{options, session, vm};
-  for (const auto step : {FillNumbers, FillWords, FillFailover, FillDisks, FillNics, FillLabels})
+  for (const auto step :
+       {FillNumbers, FillLimits, FillWords, FillFailover, FillDisks, FillNics, FillLabels})
     RETURN_IF_ERROR(step(fill));
   return std::move(fill.paths);
 }

@@ -61,6 +61,22 @@ def test_disk_of_a_vm_is_not_deleted_before_it(client):
     assert row(client.ok("disk", "list"), "root")["USED BY"] == "web"
 
 
+def test_what_a_vm_may_have_of_the_host_is_said_in_words(client):
+    client.ok("disk", "create", "root", "--size", "8M", "--wait")
+    client.ok(*WEB, "--disk", "root,read-iops=100", "--nic", "user,link=down", "--cpu-limit", "1.5",
+              "--cpu-reserve", "0.5", "--cpu-pin", "0", "--memory-limit", "256M")
+    spec = json.loads(client.ok("vm", "get", "web", "-o", "json"))["spec"]
+    assert (spec["cpu"]["limit_millis"], spec["cpu"]["reservation_millis"]) == (1500, 500)
+    assert spec["cpu"]["pinned_cpus"] == [0]
+    assert int(spec["memory"]["limit_bytes"]) == 256 * MIB
+    assert int(spec["disks"][0]["limit"]["read_operations_per_second"]) == 100
+    assert spec["nics"][0]["link_down"]
+    client.ok("vm", "update", "web", "--nic", "user,link=up", "--cpu-limit", "1", "--wait")
+    spec = json.loads(client.ok("vm", "get", "web", "-o", "json"))["spec"]
+    assert spec["cpu"]["limit_millis"] == 1000 and not spec["nics"][0].get("link_down")
+    assert "nic: cable=up: unknown" in client.fails(2, "vm", "update", "web", "--nic", "user,cable=up")
+
+
 def test_pools_show_where_disks_can_be(client, daemon):
     pool, = json.loads(client.ok("disk", "pools", "-o", "json"))
     assert pool["pool"] == "default"
