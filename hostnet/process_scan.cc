@@ -88,6 +88,7 @@ std::string Resolve(const std::string& program) {
 Result<std::vector<FoundProcess>> FindProcesses(const std::vector<std::string>& programs,
                                                 const std::string& beginning) {
   std::vector<std::string> files;
+  files.reserve(programs.size());
   for (const std::string& program : programs) files.push_back(Resolve(program));
   const std::unique_ptr<DIR, CloseDir> proc(opendir("/proc"));
   if (!proc) return ErrnoError(errno, "/proc");
