@@ -37,6 +37,11 @@ bool OnlyBeats(const etcd::ViewChange& change) {
                      [](const cluster::Key& key) { return key.kind == cluster::KeyKind::kBeat; });
 }
 
+std::unexpected<Error> NotInCluster(ClusterVm vm) {
+  return MakeError(Code::kNotFound,
+                   fmt::format("number {} is not its in the cluster any more", vm));
+}
+
 template <class T>
 Result<T> ToResult(ApiResult<T> result) {
   if (result) return std::move(*result);
@@ -52,6 +57,7 @@ void ClusterMember::SeenStore::Commit(const cluster::Txn& txn, Done done) {
 void ClusterMember::SeenStore::Watch(OnView on_view) {
   member_->store_.Watch(
       [this, on_view = std::move(on_view)](const etcd::View& view, const etcd::ViewChange& change) {
+        if (!OnlyBeats(change)) member_->NoteGone();  // before anything follows from records
         on_view(view, change);
         member_->NoteBeats(view);
         if (!OnlyBeats(change)) member_->Weave();
@@ -67,6 +73,7 @@ ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside 
       seen_store_(this),
       fenced_({outside_.loop, outside_.supervisor,
                [this](ClusterVm vm) -> Result<VmStart> {
+                 if (machines_.at(vm).gone) return NotInCluster(vm);
                  return ToResult(outside_.records->PrepareClusterStart(machines_.at(vm).uid));
                },
                [this](ClusterVm vm, const cluster::Process& process) { OnProcess(vm, process); },
@@ -104,7 +111,9 @@ void ClusterMember::NoteBeats(const etcd::View& view) {
   for (const auto& [node, entry] : view.nodes()) {
     Beat& beat = beats_[node];
     if (beat.changed == entry.beat.changed) continue;
-    beat = {entry.beat.changed, outside_.now()};
+    beat.changed = entry.beat.changed;
+    beat.at = outside_.now();
+    beat.rate.OnBeat(entry.beat.value, beat.at);
   }
 }
 
@@ -136,8 +145,8 @@ void ClusterMember::Create(const ClusterSpec& spec, Created done) {
 
 void ClusterMember::Change(const ClusterSpec& spec, Done done) {
   const auto found = machines_.find(spec.vm);
-  if (found == machines_.end() || !found->second.taken)
-    return done(MakeError(Code::kUnavailable, "its record was not seen yet"));
+  if (found == machines_.end() || !found->second.taken || found->second.gone)
+    return done(MakeError(Code::kUnavailable, "its record was not seen yet, or has gone"));
   Machine& machine = found->second;
   if (std::exchange(machine.changing, true))
     return done(MakeError(Code::kAborted, "another change of it is under way: try again"));
@@ -224,7 +233,7 @@ std::int64_t ClusterMember::PatienceMs(ClusterVm vm) const {
 
 Result<std::vector<DiskConfig>> ClusterMember::DisksOf(ClusterVm vm) const {
   const auto found = machines_.find(vm);
-  if (found == machines_.end()) return MakeError(Code::kNotFound, "no such machine");
+  if (found == machines_.end() || found->second.gone) return NotInCluster(vm);
   return ToResult(outside_.records->DisksOf(found->second.uid));
 }
 
@@ -233,8 +242,9 @@ Result<std::vector<DiskConfig>> ClusterMember::DisksOf(ClusterVm vm) const {
 void ClusterMember::TakeSpecs() {
   for (const auto& [vm, entry] : specs_.specs()) {
     const auto found = machines_.find(vm);
-    if (found != machines_.end() && found->second.taken && found->second.revision == entry.changed)
-      continue;
+    if (found != machines_.end() &&
+        (found->second.gone || (found->second.taken && found->second.revision == entry.changed)))
+      continue;  // what had its number ends here first; or it is known
     if (!entry.unreadable.empty()) {
       LOG(kError, "cluster", "machine {}: {}", vm, entry.unreadable);
     } else {
@@ -265,13 +275,38 @@ bool ClusterMember::TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>&
   return true;
 }
 
+// A store that was restored may have given a number again that a machine here had: nothing that is recorded
+// of that number is this one's any more.
+bool ClusterMember::IsGone(ClusterVm vm, const Machine& machine) const {
+  const auto found = specs_.specs().find(vm);
+  if (found == specs_.specs().end()) return true;
+  const etcd::Entry<etcd::MachineSpec>& entry = found->second;
+  if (!entry.unreadable.empty() || (machine.taken && machine.revision == entry.changed))
+    return false;
+  const Result<ClusterSpec> spec = FromStored(vm, entry.value);
+  return spec && spec->machine.uid() != machine.uid;
+}
+
+void ClusterMember::NoteGone() {
+  if (!began_ || !specs_.known()) return;
+  std::vector<ClusterVm> news;
+  for (auto& [vm, machine] : machines_) {
+    const bool gone = IsGone(vm, machine);
+    if (gone && !machine.gone) news.push_back(vm);
+    machine.gone = gone;
+  }
+  for (const ClusterVm vm : news) {
+    machines_.at(vm).wish = {};
+    manager_.Want(vm, cluster::Want::kLeave);
+  }
+}
+
 // What is in the cluster no more was nobody's when it went, or its owner was shut out.
 void ClusterMember::DropSpecs() {
   std::vector<ClusterVm> gone;
   for (const ClusterManager::MachineStatus& status : manager_.machines()) {
-    if (specs_.specs().contains(status.vm)) continue;
     const auto found = machines_.find(status.vm);
-    if (found == machines_.end()) continue;
+    if (found == machines_.end() || !found->second.gone) continue;
     Machine& machine = found->second;
     if (status.process.state != cluster::Process::State::kNone) {
       if (!std::exchange(machine.killed, true)) fenced_.Kill(status.vm);
@@ -288,7 +323,7 @@ void ClusterMember::DropSpecs() {
 
 void ClusterMember::StopThoseThatEnded() {
   for (auto& [vm, machine] : machines_) {
-    if (!machine.ended || machine.changing || !machine.taken) continue;
+    if (!machine.ended || machine.changing || !machine.taken || machine.gone) continue;
     ClusterSpec spec = machine.spec;
     spec.machine = outside_.records->StoppedSpec(machine.uid);
     spec.at_once = true;
@@ -304,7 +339,7 @@ void ClusterMember::DeleteTheDeleted(const std::vector<ClusterManager::MachineSt
     const auto found = machines_.find(status.vm);
     if (found == machines_.end() || !found->second.spec.deleting) continue;
     Machine& machine = found->second;
-    if (machine.changing || !status.unreadable.empty()) continue;
+    if (machine.gone || machine.changing || !status.unreadable.empty()) continue;
     etcd::SpecStore::Deletion deletion{status.vm, machine.revision, status.changed, {}};
     if (status.record.state != cluster::VmState::kFree) {
       for (const ClusterManager::PeerStatus& peer : manager_.peers()) {
@@ -328,6 +363,8 @@ void ClusterMember::SayWhoIAm() {
   const auto found = specs_.nodes().find(node_);
   const bool known = found != specs_.nodes().end() && found->second.unreadable.empty();
   etcd::NodeInfo wanted = self_;
+  if (outside_.ordinary_memory)
+    wanted.memory -= std::min(wanted.memory, outside_.ordinary_memory());
   if (known) wanted.drained = found->second.value.drained;
   if (known && wanted == found->second.value) return;
   telling_ = true;

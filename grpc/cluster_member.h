@@ -16,6 +16,7 @@
 #include "base/timer.h"
 #include "etcd/kv_store.h"
 #include "etcd/spec_store.h"
+#include "grpc/beat_rate.h"
 #include "grpc/cluster_disks.h"
 #include "grpc/cluster_manager.h"
 #include "grpc/cluster_seat.h"
@@ -37,6 +38,10 @@ class ClusterMember final : public ClusterSeat {
     VmSupervisor* supervisor = nullptr;
     ClusterRecords* records = nullptr;
     std::function<cluster::Time()> now;  // CLOCK_BOOTTIME
+    // What is known of a machine's disks on targets; empty: nothing.
+    std::function<IscsiClusterDisks::Known(ClusterVm vm)> known = {};
+    // Of self.memory, bytes that machines have which are this node's own; empty: none.
+    std::function<std::uint64_t()> ordinary_memory = {};
   };
 
   // What `outside` names outlives it. `self`: what this node says of itself; drained is etcd's.
@@ -56,6 +61,8 @@ class ClusterMember final : public ClusterSeat {
 
   // ---- for people (cluster_member_status.cc)
   void FillStatus(v1::ClusterStatus& out) const;  // all but the cluster's name
+  // Of other nodes, by name: BeatRate's.
+  std::map<std::string, double> ClockRates() const;
   // False: the cluster has no such machine.
   bool Explain(const std::string& name, v1::Explanation& out) const;
   using DrainReply = std::function<void(ApiResult<v1::ClusterNode>)>;
@@ -77,6 +84,7 @@ class ClusterMember final : public ClusterSeat {
     ClusterSpec spec;  // as the records have it
     cluster::Revision revision;
     bool taken = false;  // since this daemon began
+    bool gone = false;   // etcd has no such number, or gave it to another machine
     bool killed = false;
     bool changing = false;  // a change of etcd's is under way
     Wish wish;
@@ -92,13 +100,17 @@ class ClusterMember final : public ClusterSeat {
   struct Beat {
     cluster::Revision changed;
     cluster::Time at;
+    BeatRate rate;
   };
 
   void Tick();
   void NoteBeats(const etcd::View& view);
+  void NoteGone();
+  bool IsGone(ClusterVm vm, const Machine& machine) const;
   void SayDrained();
   void Decide(Machine& machine, std::string text);
   v1::ClusterNode NodeMessage(cluster::NodeId node, const ClusterSeen& seen) const;
+  void AddAlerts(v1::ClusterStatus& out) const;
   void FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,
                    v1::ClusterMachine& out) const;
   void Weave();

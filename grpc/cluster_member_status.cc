@@ -1,4 +1,5 @@
 // What a member of the cluster tells people, and what they may tell it.
+#include <algorithm>
 #include <utility>
 
 #include "grpc/cluster_member.h"
@@ -38,6 +39,13 @@ std::string_view WantWord(Want want) {
       return "give away";
   }
   return "unknown";
+}
+
+constexpr double kFastClock = 1.02;  // as at a join
+
+bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
+  return std::any_of(spec.disks().begin(), spec.disks().end(),
+                     [](const auto& disk) { return disk.has_iscsi() && !disk.read_only(); });
 }
 
 std::string EpochText(const cluster::Epoch& epoch) {
@@ -85,6 +93,48 @@ void ClusterMember::FillMachine(const ClusterManager::MachineStatus& status, con
   out.set_unreadable(status.unreadable);
   out.add_fences("latch");
   if (machine.spec.machine.spec().disks_size() == 0) out.add_fences("no disk");
+  if (!WritesToTargets(machine.spec.machine.spec())) return;
+  // What its targets can do was seen by whoever claimed them last.
+  IscsiClusterDisks::Known known;
+  if (outside_.known && status.record.owner == node_) known = outside_.known(status.vm);
+  out.add_fences(fmt::format("scsi-pr ({})", known.claimed ? block::ToString(known.strength)
+                                                           : "not claimed by this gemeld"));
+}
+
+std::map<std::string, double> ClusterMember::ClockRates() const {
+  std::map<std::string, double> rates;
+  for (const auto& [node, beat] : beats_)
+    if (const auto rate = beat.rate.rate(); rate && node != node_) rates[NameOf(node)] = *rate;
+  return rates;
+}
+
+// What somebody should look at.
+void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
+  const std::string weaker =
+      fmt::format("scsi-pr ({})", block::ToString(block::FenceStrength::kWeaker));
+  for (const v1::ClusterMachine& machine : out.machines()) {
+    if (machine.refused())
+      out.add_alerts(fmt::format("{}: its disk has a later owner's key", machine.name()));
+    if (!machine.unreadable().empty())
+      out.add_alerts(fmt::format("{}: {}", machine.name(), machine.unreadable()));
+    for (const std::string& fence : machine.fences())
+      if (fence == weaker)
+        out.add_alerts(
+            fmt::format("{}: a weaker fence: its target forgets who may write when it "
+                        "restarts, or cannot abort what is under way",
+                        machine.name()));
+  }
+  if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
+  for (const v1::ClusterNode& node : out.nodes())
+    if (!node.live() && !node.drained())
+      out.add_alerts(
+          fmt::format("{} is gone: what is lost with another is not taken over", node.name()));
+  for (const auto& [name, rate] : ClockRates())
+    if (rate > kFastClock)
+      out.add_alerts(
+          fmt::format("the clock of nodes/{} runs {:.1f} % faster than this node's: one "
+                      "of them is wrong",
+                      name, (rate - 1) * 100));
 }
 
 void ClusterMember::FillStatus(v1::ClusterStatus& out) const {
@@ -99,19 +149,10 @@ void ClusterMember::FillStatus(v1::ClusterStatus& out) const {
   for (const auto& [node, entry] : specs_.nodes()) *out.add_nodes() = NodeMessage(node, seen);
   for (const ClusterManager::MachineStatus& status : manager_.machines()) {
     const auto found = machines_.find(status.vm);
-    if (found == machines_.end() || !found->second.taken) continue;
-    v1::ClusterMachine& machine = *out.add_machines();
-    FillMachine(status, found->second, machine);
-    if (status.refused)
-      out.add_alerts(fmt::format("{}: its disk has a later owner's key", machine.name()));
-    if (!status.unreadable.empty())
-      out.add_alerts(fmt::format("{}: {}", machine.name(), status.unreadable));
+    if (found == machines_.end() || !found->second.taken || found->second.gone) continue;
+    FillMachine(status, found->second, *out.add_machines());
   }
-  if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
-  for (const v1::ClusterNode& node : out.nodes())
-    if (!node.live() && !node.drained())
-      out.add_alerts(
-          fmt::format("{} is gone: what is lost with another is not taken over", node.name()));
+  AddAlerts(out);
 }
 
 bool ClusterMember::Explain(const std::string& name, v1::Explanation& out) const {

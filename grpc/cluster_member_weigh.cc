@@ -50,8 +50,9 @@ std::string Capitals(std::string_view word) {
 void ClusterMember::Weave() {
   if (!began_ || !specs_.known() || !manager_.shown()) return;
   if (!manager_.alarmed()) {
-    TakeSpecs();
+    NoteGone();
     DropSpecs();
+    TakeSpecs();
     SayWhoIAm();
     SayDrained();
     StopThoseThatEnded();
@@ -105,7 +106,8 @@ WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine,
 void ClusterMember::WeighAll() {
   std::map<std::string, std::uint32_t> groups;  // all nodes number them alike
   for (const auto& [vm, machine] : machines_)
-    if (machine.taken) groups[machine.spec.machine.spec().failover().anti_affinity_group()] = 0;
+    if (machine.taken && !machine.gone)
+      groups[machine.spec.machine.spec().failover().anti_affinity_group()] = 0;
   groups.erase("");
   std::uint32_t next = 0;
   for (auto& [group, number] : groups) number = ++next;
@@ -114,7 +116,7 @@ void ClusterMember::WeighAll() {
     nodes.push_back({node, entry.value.memory, entry.value.drained});
   std::vector<WishedVm> wished;
   for (const auto& [vm, machine] : machines_)
-    if (machine.taken) wished.push_back(WishedOf(vm, machine, groups));
+    if (machine.taken && !machine.gone) wished.push_back(WishedOf(vm, machine, groups));
   for (const Wish& wish : wishes_.Weigh(outside_.now(), nodes, wished, Seen())) {
     Machine& machine = machines_.at(wish.vm);
     const bool news = machine.wish.want != wish.want || machine.wish.to != wish.to;
@@ -176,7 +178,7 @@ void ClusterMember::TellStandings(const std::vector<ClusterManager::MachineStatu
   const ClusterSeen seen = Seen();
   for (const ClusterManager::MachineStatus& status : all) {
     const auto found = machines_.find(status.vm);
-    if (found == machines_.end()) continue;
+    if (found == machines_.end() || found->second.gone) continue;
     Machine& machine = found->second;
     ClusterStanding standing = StandingOf(status, machine, seen);
     if (machine.told == standing) continue;

@@ -20,16 +20,18 @@ Result<std::unique_ptr<ClusterParts>> ClusterParts::Create(const std::string& pa
   made->kv_ = std::move(kv);
   const ClusterIdentity identity{config.node,
                                  fmt::format("iqn.2026-11.gemel:{}.{}", config.cluster, self.name)};
-  made->disks_ = std::make_unique<IscsiClusterDisks>(IscsiClusterDisks::Outside{
+  auto disks = std::make_unique<IscsiClusterDisks>(IscsiClusterDisks::Outside{
       outside.loop, identity.initiator,
       [raw = made.get()](ClusterVm vm) { return raw->member_->DisksOf(vm); }});
+  const auto known = [raw = disks.get()](ClusterVm vm) { return raw->known(vm); };
+  made->disks_ = std::move(disks);
   made->keeper_ = std::make_unique<KeeperSocket>(outside.loop, config.run_dir + "/keeper.sock",
                                                  [raw = made.get()] { raw->member_->Look(); });
   made->member_ = std::make_unique<ClusterMember>(
       config.node, std::move(self),
       ClusterMember::Outside{outside.loop, outside.clock, made->kv_.get(), made->keeper_.get(),
                              made->disks_.get(), identity, outside.supervisor, outside.records,
-                             cluster::BootTime});
+                             cluster::BootTime, known, outside.ordinary_memory});
   return made;
 }
 

@@ -1,6 +1,8 @@
 // What a node of a cluster has beside its records: the client of etcd, the connection to gemel-keeper, the
 // disks' claims, and the member that ties them together. Made and used on the manager loop's thread.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +20,7 @@ class ClusterParts {
     const Clock* clock = nullptr;
     VmSupervisor* supervisor = nullptr;
     ClusterRecords* records = nullptr;
+    std::function<std::uint64_t()> ordinary_memory = {};  // as ClusterMember's
   };
 
   // An error names the file or the key of `config`, which `path` is followed for from then on. What

@@ -22,6 +22,7 @@
 #include "grpc/access_service.h"
 #include "grpc/api_metrics.h"
 #include "grpc/api_server.h"
+#include "grpc/cluster_metrics.h"
 #include "grpc/cluster_parts.h"
 #include "grpc/clusters_service.h"
 #include "grpc/consoles_service.h"
@@ -61,6 +62,17 @@ Result<UniqueFd> WatchSignals() {
   return fd;
 }
 
+// Of machines that are this node's own, and run or shall.
+std::uint64_t OrdinaryMemory(const Published& published) {
+  std::uint64_t bytes = 0;
+  published.vms.Visit("", "", [&](const std::string&, const auto& vm) {
+    const bool off = vm->desired_state() == v1::DESIRED_STATE_STOPPED && vm->status().pid() == 0;
+    if (!vm->spec().has_failover() && !off) bytes += MemoryNeed(vm->spec());
+    return true;
+  });
+  return bytes;
+}
+
 class Daemon {
  public:
   Daemon(const DaemonConfig& config, const SupervisorFactory& factory)
@@ -80,6 +92,7 @@ class Daemon {
   void StartSampler();
   void OnSignal();
   Status StartMetrics();
+  void Look(ClusterSight& sight) const;
   HostPaths Paths();
 
   const DaemonConfig& config_;
@@ -117,6 +130,7 @@ class Daemon {
   std::unique_ptr<ConsolesService> consoles_;
   std::unique_ptr<AccessService> access_;
   ApiMetrics api_metrics_;
+  std::unique_ptr<EtcdProbe> etcd_probe_;
   std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<ApiServer> server_;
   std::thread manager_thread_;
@@ -126,6 +140,7 @@ class Daemon {
 // Calls first, which need the manager; then the manager, whose VMs run on.
 Daemon::~Daemon() {
   metrics_.reset();
+  etcd_probe_.reset();
   server_.reset();
   if (worker_thread_.joinable()) {
     worker_loop_->Stop();
@@ -259,7 +274,8 @@ Status Daemon::BeginManager(std::function<void(Status)> ready) {
                         false};
     ASSIGN_OR_RETURN(cluster_, ClusterParts::Create(
                                    config_.cluster_file, *cluster_config_, std::move(self),
-                                   {loop_.get(), &clock_, supervisor_.get(), manager_->records()}));
+                                   {loop_.get(), &clock_, supervisor_.get(), manager_->records(),
+                                    [this] { return OrdinaryMemory(published_); }}));
     manager_->Join(cluster_->member());
   }
   manager_->Begin(supervisor_.get(), std::move(ready));
@@ -281,13 +297,25 @@ Status Daemon::StartManager() {
   return ready.get_future().get();
 }
 
+void Daemon::Look(ClusterSight& sight) const {
+  cluster_->member()->FillStatus(sight.status);
+  sight.status.set_cluster(cluster_config_->cluster);
+  sight.clock_rates = cluster_->member()->ClockRates();
+}
+
 Status Daemon::StartMetrics() {
   if (config_.metrics_listen.empty()) return {};
   auto collector = std::make_shared<MetricsCollector>(
       loop_.get(), sampler_.get(), &published_, [this] { return nodes_->Describe(); },
       [this] { return disks_->DescribePools(); });
-  ASSIGN_OR_RETURN(metrics_, MetricsServer::Start(config_.metrics_listen,
-                                                  {std::move(collector), api_metrics_.registry()}));
+  std::vector<std::shared_ptr<prometheus::Collectable>> all = {std::move(collector),
+                                                               api_metrics_.registry()};
+  if (cluster_) {
+    ASSIGN_OR_RETURN(etcd_probe_, EtcdProbe::Start(config_.cluster_file));
+    all.push_back(std::make_shared<ClusterCollector>(
+        loop_.get(), [this](ClusterSight& sight) { Look(sight); }, etcd_probe_.get()));
+  }
+  ASSIGN_OR_RETURN(metrics_, MetricsServer::Start(config_.metrics_listen, std::move(all)));
   return {};
 }
 

@@ -248,8 +248,9 @@ void VmManager::OnStanding(const VmUid& uid, const ClusterStanding& standing) {
   if (standing.owner_open && standing.record != State::kFree) {
     const bool runs = standing.record == State::kRunning || standing.record == State::kMoving;
     vm->process = runs && standing.begun ? Process::kRunning : Process::kStarting;
-    if (standing.latched) vm->process = Process::kPaused;
   }
+  // What stands still here and is nobody else's, though this node's session be over.
+  if (standing.latched && standing.owner == options_.node) vm->process = Process::kPaused;
   Reconcile(vm->stored.vm.name());
 }
 

@@ -3,8 +3,10 @@ what the lost one still has under way is refused, and without the target nothing
 
 import os
 import pathlib
+import re
 import struct
 import sys
+import urllib.request
 
 import gemeld_node
 import keeper
@@ -29,11 +31,13 @@ class SharedDisk:
         self.folder = folder
         self.target = iscsi_target.Target(folder, SECTORS * 512).start()
         self.links = [Link(self.target.port) for _ in range(2)]
+        self.metrics = f"127.0.0.1:{iscsi_target.free_port()}"  # of a
 
     def words_of(self, number):
         """Of the gemeld of a node: both call the target "san"."""
         file = self.folder / f"gemeld{number}.toml"
-        file.write_text(f"""
+        listen = f'metrics.listen = "{self.metrics}"' if number == 1 else ""
+        file.write_text(f"""{listen}
 [iscsi_targets.san]
 portal = "127.0.0.1:{self.links[number - 1].port}"
 iqn = "{iscsi_target.NAME}"
@@ -79,6 +83,16 @@ def machine_of(node):
     return clusters.GetStatus(messages.GetStatusRequest(name="clusters/-")).machines[0]
 
 
+def shown(disk):
+    """What a's /metrics shows of the cluster."""
+    with urllib.request.urlopen(f"http://{disk.metrics}/metrics", timeout=keeper.PATIENCE) as answer:
+        return [line for line in answer.read().decode().splitlines() if "gemel_cluster_" in line]
+
+
+def metrics_in(file):
+    return set(re.findall(r"\bgemel_cluster_\w+", (keeper.ROOT / file).read_text()))
+
+
 def test_held_write_of_a_lost_node_is_refused_and_its_data_is_there_on_the_other(pair, disk):
     a, b = pair
     uid = a.get().uid
@@ -116,6 +130,17 @@ def test_target_away_during_a_take_over_nothing_starts_until_it_is_back(pair, di
     disk.target.start()
     b.until("RUNNING", "b")
     assert b.console(uid).number("begin") > acknowledged > 0
+
+
+def test_strength_of_the_fence_is_shown_and_alerts_have_their_metrics(pair, disk):
+    assert "scsi-pr (weaker)" in pair[0].gemel("cluster", "status")
+    pair[0].daemon.until(lambda: any("member_answers" in line for line in shown(disk)))
+    lines = shown(disk)
+    assert any('vm="web"' in line and 'fence="scsi-pr (weaker)"' in line for line in lines), lines
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    names |= {"gemel_cluster_clock_rate"}  # takes two minutes
+    assert metrics_in("docs/GEMELD.md") == names
+    assert metrics_in("packaging/prometheus/gemel.rules.yml") <= names
 
 
 def test_target_that_was_restarted_is_claimed_anew_by_the_same_node(pair, disk):

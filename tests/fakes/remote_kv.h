@@ -17,6 +17,8 @@ class RemoteKv : public Kv {
   // No majority is in reach: calls are lost, and streams say nothing.
   bool cut = false;
 
+  FakeKv* below() const { return etcd_; }
+
   // All that is under way arrives. Whether anything was.
   bool Deliver() {
     if (queue_.empty()) return false;

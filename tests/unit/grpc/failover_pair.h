@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,35 +13,24 @@
 #include "etcd/codec.h"
 #include "etcd/kv_store.h"
 #include "grpc/cluster_manager.h"
-#include "keeper/keeper.h"
 #include "tests/explorer/storage_model.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/remote_kv.h"
+#include "tests/unit/grpc/local_keeper.h"
 
 namespace gemel::daemon {
 
 inline constexpr ClusterVm kVm = 1;
 inline constexpr std::int64_t kTickMs = 10;
 
-// What happens to a node later, in the order in which it was asked for.
-class LaterQueue {
- public:
-  void Add(std::function<void()> event) { events_.push_back(std::move(event)); }
-  bool Run() {
-    if (events_.empty()) return false;
-    for (auto& event : std::exchange(events_, {})) event();
-    return true;
-  }
-  void Clear() { events_.clear(); }
-
- private:
-  std::deque<std::function<void()>> events_;
-};
-
-class FailoverNode : private KeeperLink, ClusterMachines, ClusterDisks, keeper::MemorySaver {
+class FailoverNode : private ClusterMachines, ClusterDisks {
  public:
   FailoverNode(cluster::NodeId id, EventLoop* loop, etcd::FakeKv* etcd, explorer::Storage* disk)
-      : id_(id), loop_(loop), disk_(disk), keeper_kv_(etcd), daemon_kv_(etcd) {
+      : id_(id),
+        loop_(loop),
+        disk_(disk),
+        keeper_(id, loop, etcd, &clock_, &later_, [this] { manager_->Run(); }),
+        daemon_kv_(etcd) {
     StartKeeper();
     StartDaemon();
   }
@@ -52,33 +40,26 @@ class FailoverNode : private KeeperLink, ClusterMachines, ClusterDisks, keeper::
   bool frozen = false;         // the host stands still, its clock goes on
   bool process_stuck = false;  // the VM's process alone
   cluster::Want want = cluster::Want::kRun;
-  void Cut(bool cut) { keeper_kv_.cut = daemon_kv_.cut = cut; }
-  void StartKeeper() {
-    keeper_.reset();
-    keeper_store_ = std::make_unique<etcd::KvStore>(
-        loop_, &keeper_kv_, &clock_, etcd::KvStoreOptions{.scope = etcd::Scope::kNodes});
-    keeper_ = std::make_unique<keeper::Keeper>(
-        id_, remembered_,
-        keeper::Keeper::Outside{keeper_store_.get(), this, [this] { return Now(); },
-                                [this](cluster::Time at) { wake_ = at; },
-                                [this] { later_.Add([this] { OnKeeper(); }); }});
-    keeper_->Begin();
+  void Cut(bool cut) {
+    keeper_.Cut(cut);
+    daemon_kv_.cut = cut;
   }
+  void StartKeeper() { keeper_.Start(); }
   void StartDaemon() {
     manager_.reset();
     daemon_store_ =
         std::make_unique<etcd::KvStore>(loop_, &daemon_kv_, &clock_, etcd::KvStoreOptions{});
     manager_ = std::make_unique<ClusterManager>(
-        id_,
-        ClusterManager::Outside{daemon_store_.get(), this, this, this, [this] { return Now(); }});
+        id_, ClusterManager::Outside{daemon_store_.get(), &keeper_, this, this,
+                                     [this] { return Now(); }});
     manager_->Add(kVm, process_);
     manager_->Want(kVm, want);
   }
-  void Drain(bool drained) { keeper_->OnStatement(keeper::Drained{drained}); }
+  void Drain(bool drained) { keeper_.Drain(drained); }
 
   // ---- what it is
   const cluster::Process& process() const { return process_; }
-  const keeper::View& keeper_view() const { return *view_; }
+  const keeper::View& keeper_view() const { return *keeper_.view(); }
   ClusterManager& manager() { return *manager_; }
   int starts() const { return starts_; }
   bool Issues() const {
@@ -93,15 +74,14 @@ class FailoverNode : private KeeperLink, ClusterMachines, ClusterDisks, keeper::
     clock_.Advance(kTickMs * 1'000'000);
     if (frozen) return;
     if (!process_stuck) CheckLatch();
-    if (wake_ <= Now()) keeper_->Run();
-    keeper_store_->Check();
+    keeper_.Tick();
     daemon_store_->Check();
     if (++ticks_ % 10 == 0) manager_->Run();
   }
   // What is under way arrives. Whether anything was.
   bool Deliver() {
     if (frozen) return false;
-    bool any = keeper_kv_.Deliver();
+    bool any = keeper_.Deliver();
     any = daemon_kv_.Deliver() || any;
     return later_.Run() || any;
   }
@@ -113,20 +93,7 @@ class FailoverNode : private KeeperLink, ClusterMachines, ClusterDisks, keeper::
     process_.state = cluster::Process::State::kLatched;
     later_.Add([this] { manager_->OnProcess(kVm, process_); });
   }
-  void OnKeeper() {
-    view_ = keeper_->view();
-    page_fd_ = keeper_->page() != nullptr ? keeper_->page()->OpenForReader().value() : UniqueFd();
-    page_ = page_fd_ ? cluster::PageReader::Map(page_fd_).value() : cluster::PageReader();
-    manager_->Run();
-  }
 
-  // KeeperLink
-  const keeper::View* view() const override { return view_ ? &*view_ : nullptr; }
-  cluster::DeadlinePage page() const override { return page_.Read(); }
-  Result<UniqueFd> OpenPage() const override { return UniqueFd(dup(page_fd_.get())); }
-  void Say(const keeper::Statement& statement) override {
-    later_.Add([this, statement] { keeper_->OnStatement(statement); });
-  }
   // ClusterMachines
   void Run(Grant grant) {
     guest_page_ = cluster::PageReader::Map(grant.page).value();
@@ -154,30 +121,18 @@ class FailoverNode : private KeeperLink, ClusterMachines, ClusterDisks, keeper::
   void Execute(ClusterVm /*vm*/, const cluster::StorageCommand& command, Done done) override {
     later_.Add([this, command, done = std::move(done)] { done(disk_->Execute(command)); });
   }
-  // keeper::MemorySaver
-  void Save(const keeper::MemoryState& state, std::function<void()> durable) override {
-    remembered_ = state;
-    if (durable) later_.Add(std::move(durable));
-  }
 
   cluster::NodeId id_;
   EventLoop* loop_;
   explorer::Storage* disk_;
   testing::FakeClock clock_;
   LaterQueue later_;
-  etcd::RemoteKv keeper_kv_;
+  LocalKeeper keeper_;
   etcd::RemoteKv daemon_kv_;
-  keeper::MemoryState remembered_;
-  std::optional<keeper::View> view_;
-  UniqueFd page_fd_;
-  cluster::PageReader page_;
-  cluster::Time wake_{1};
   cluster::Process process_;
   cluster::PageReader guest_page_;
   int starts_ = 0;
   int ticks_ = 0;
-  std::unique_ptr<etcd::KvStore> keeper_store_;
-  std::unique_ptr<keeper::Keeper> keeper_;
   std::unique_ptr<etcd::KvStore> daemon_store_;
   std::unique_ptr<ClusterManager> manager_;
 };

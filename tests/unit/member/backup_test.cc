@@ -1,6 +1,7 @@
 #include "member/backup.h"
 
 #include "etcd/codec.h"
+#include "etcd/spec_codec.h"
 #include "member/record.h"
 #include "tests/unit/member/member_fixture.h"
 
@@ -62,6 +63,16 @@ TEST_F(BackupTest, Restored_HasTheNewIncarnationAndNobodyElse) {
   const std::int64_t revision = fresh.revision;
   EXPECT_TRUE(WriteBackup(other, backup, "a"));
   EXPECT_EQ(fresh.revision, revision);
+}
+
+TEST_F(BackupTest, Restored_GivesNoNumberThatAMachineHadSinceTheBackup) {
+  Put(std::string(etcd::kLastVmKey), etcd::EncodeLastVm(7));
+  etcd::FakeEtcdAdmin admin(&etcd_);
+  const Backup backup = *TakeBackup(admin, "rack7", kNow);
+  etcd::FakeEtcdAdmin::State fresh;
+  etcd::FakeEtcdAdmin other(&fresh);
+  ASSERT_TRUE(WriteBackup(other, backup, "a"));
+  EXPECT_EQ(etcd::DecodeLastVm(fresh.keys[std::string(etcd::kLastVmKey)].value), 100'007U);
 }
 
 TEST_F(BackupTest, EtcdOfNoCluster_HasNoBackup) {
