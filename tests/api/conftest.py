@@ -1,9 +1,13 @@
 """A daemon for a test, or for all tests of a file that leave it as they found it."""
 
 import os
+import time
 
 import gemeld
 import pytest
+
+# Several pytests may share the tests, and must then have the same.
+os.environ.setdefault("GEMEL_SIGKILL_SEED", str(time.time_ns() % 1_000_000))
 
 
 @pytest.fixture(name="daemon")

@@ -6,11 +6,13 @@ A phase is a function that returns Results; what it prints goes to build/check/<
 import argparse
 import fcntl
 import os
+import pathlib
 import resource
 import signal
 import sys
 import time
 
+import ahead
 import builds
 import fuzz
 import progress
@@ -35,7 +37,10 @@ def main():
             return 3
         if options.mode == LONG:
             builds.sanitized_optimization = 2
-        return report(*run_phases(options))
+        try:
+            return report(*run_phases(options))
+        finally:
+            ahead.end()
 
 
 def end_by_signal(number, _):
@@ -117,8 +122,7 @@ def report(everything, table):
     for name, seconds, cpu, outcome in table:
         print(f"{name:12} {seconds:7.0f} {cpu:13.0f}   {outcome.line()}")
     print(f"{'all':12} {sum(row[1] for row in table):7.0f} {sum(row[2] for row in table):13.0f}")
-    for case in everything.of(results.SKIPPED):
-        print(f"SKIPPED {case.name}: {case.detail}")
+    report_skipped(everything.of(results.SKIPPED))
     failed = everything.of(results.FAILED)
     for case in failed:
         print(f"FAILED {case.name}")
@@ -127,11 +131,25 @@ def report(everything, table):
     return 1 if failed or not everything.of(results.PASSED) else 0
 
 
+def report_skipped(cases):
+    """One line a reason; every name is in a file."""
+    with open(shell.LOGS / "skipped", "w", encoding="utf-8") as names:
+        names.writelines(f"{case.name}: {case.detail}\n" for case in cases)
+    for detail in dict.fromkeys(case.detail for case in cases):
+        same = [case.name for case in cases if case.detail == detail]
+        more = f" and {len(same) - 1} more" if same[1:] else ""
+        print(f"SKIPPED {same[0]}{more}: {detail}")
+
+
 # The phases.
 
 
-def build_release(log, _):
-    return builds.build("release", log)
+def build_release(log, options):
+    outcome = builds.build("release", log)
+    wanted = [name for name in builds.SANITIZED if name in (options.only or builds.SANITIZED)]
+    if options.mode is None and wanted:
+        ahead.begin(wanted)
+    return outcome
 
 
 def unit(log, options):
@@ -153,17 +171,21 @@ def cluster(log, options):
         found = [line for line in text.read_text(encoding="utf-8", errors="replace").splitlines()
                  if " states, " in line]
         print("\n".join(f"   {line}" for line in found), flush=True)
+    if options.mode == QUICK:
+        outcome.add("tests/cluster", results.SKIPPED, "left out by --quick: real members of etcd")
+        return outcome
     programs = log.with_name("cluster_programs.log")
-    outcome.extend(pytest("tests/cluster", programs, timeout=1500))
+    outcome.extend(pytest("tests/cluster", programs, timeout=1500, lanes=2))
     if options.mode == LONG:
         outcome.extend(pytest("tests/cluster", log.with_name("nemesis.log"), timeout=3600, repeat=19,
                               only="test_nemesis"))
     return outcome
 
 
-def pytest(folder, log, timeout, repeat=1, only="", **variables):
+def pytest(folder, log, timeout, repeat=1, only="", lanes=1, **variables):
     """Every test of a folder, or of its files and tests with `only` in their names; what is not there
-    yet is said to be missing."""
+    yet is said to be missing. Several lanes are for tests that wait most of the time: each takes whole
+    files."""
     outcome = results.Results()
     if not any((shell.ROOT / folder).rglob("test_*.py")):
         outcome.add(folder, results.SKIPPED, "this folder has no test yet")
@@ -174,6 +196,7 @@ def pytest(folder, log, timeout, repeat=1, only="", **variables):
         junit.unlink(missing_ok=True)
         command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
                    "--junitxml", junit, "-k", only, folder]
+        command += ["-n", lanes, "--dist", "loadfile"] if lanes > 1 else []
         status = shell.run(command, log, env, timeout=timeout)
         failed = len(outcome.of(results.FAILED))
         results.read_junit(junit, outcome)
@@ -187,12 +210,12 @@ def style(log, _):
 
 
 def integration(log, options):
-    return pytest("tests/integration", log, timeout=900, repeat=5 if options.mode == LONG else 1)
+    return pytest("tests/integration", log, timeout=900, repeat=5 if options.mode == LONG else 1, lanes=4)
 
 
 def api(log, options):
     if options.mode != LONG:
-        return pytest("tests/api", log, timeout=1200, GEMEL_SIGKILL_ROUNDS="20")
+        return pytest("tests/api", log, timeout=1200, lanes=4, GEMEL_SIGKILL_ROUNDS="20")
     return pytest("tests/api", log, timeout=8 * 3600, GEMEL_SIGKILL_ROUNDS="500",
                   GEMEL_LOAD_DEFINED="500", GEMEL_LOAD_GUESTS="100", GEMEL_LOAD_CALLS="100",
                   GEMEL_LIFE_ROUNDS="10000")
@@ -203,24 +226,37 @@ def kvmhost(log, options):
 
 
 def os_guests(log, options):
-    return pytest("tests/os", log, timeout=3600, repeat=5 if options.mode == LONG else 1)
+    """On two lanes: most guests have one processor."""
+    outcome, lanes = results.Results(), 2
+    env = shell.environment(GEMEL_BUILD=builds.folder("release"))
+    for turn in range(1, 6 if options.mode == LONG else 2):
+        report = log.with_suffix(f".{turn}")
+        reports = [pathlib.Path(f"{report}.{lane}.xml") for lane in range(1, lanes + 1)]
+        for path in reports:
+            path.unlink(missing_ok=True)
+        status = shell.run(["tests/os/side_by_side", "--lanes", lanes, report], log, env, timeout=3600)
+        for path in reports:
+            results.read_junit(path, outcome)
+        if status != 0 and not outcome.of(results.FAILED):
+            outcome.add("tests/os.side_by_side", results.FAILED, shell.tail(log))
+    return outcome
 
 
-# Their gRPC takes clang a quarter of an hour: under ASan and UBSan they are, under TSan not yet.
-NOT_UNDER_TSAN = ("tests/unit/grpc", "tests/unit/cli/client", "tests/unit/pki", "tests/unit/hostnet")
+def sanitized(name, log):
+    ahead.end()
+    return builds.build(name, log, **builds.SANITIZED[name])
 
 
 def asan(log, options):
-    # keeper, for clang-tidy: no unit test links etcd's gRPC.
-    outcome = builds.build("asan", log, under=["tests/unit", "tests/guests", "tests/fuzz", "keeper"])
+    outcome = sanitized("asan", log)
     if not outcome.of(results.FAILED):
         outcome.extend(builds.unit_tests("asan", log, repeat=5 if options.mode == LONG else 1))
     return outcome
 
 
 def tsan(log, options):
-    outcome = builds.build("tsan", log, under=["tests/unit", "tests/guests"], without=NOT_UNDER_TSAN)
-    for folder in NOT_UNDER_TSAN:
+    outcome = sanitized("tsan", log)
+    for folder in builds.NOT_UNDER_TSAN:
         outcome.add(f"tsan.{folder}", results.SKIPPED, "not yet: docs/STATUS.md, Next")
     if not outcome.of(results.FAILED):
         outcome.extend(builds.unit_tests("tsan", log, repeat=20 if options.mode == LONG else 1))

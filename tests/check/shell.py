@@ -61,6 +61,19 @@ def run(argv, log, env=None, cwd=ROOT, timeout=None):
 
     It gets a process group of its own, which is gone when this returns.
     """
+    process = begin(argv, log, env, cwd)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        with open(log, "a", encoding="utf-8") as output:
+            output.write(f"check: no end after {timeout} s\n")
+        return 124
+    finally:
+        end(process)
+
+
+def begin(argv, log, env=None, cwd=ROOT):
+    """As run(), without waiting: end() must follow."""
     log = pathlib.Path(log)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
@@ -69,17 +82,16 @@ def run(argv, log, env=None, cwd=ROOT, timeout=None):
         process = subprocess.Popen(
             list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, env=env or environment(), cwd=cwd, start_new_session=True)
-        with _running_lock:
-            _running.add(process)
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            output.write(f"check: no end after {timeout} s\n")
-            return 124
-        finally:
-            _end_group(process)
-            with _running_lock:
-                _running.discard(process)
+    with _running_lock:
+        _running.add(process)
+    return process
+
+
+def end(process):
+    """What begin() began, and all that it has begun in its turn, has ended when this returns."""
+    _end_group(process)
+    with _running_lock:
+        _running.discard(process)
 
 
 def _end_group(process):

@@ -1,8 +1,14 @@
 """Members of etcd and keepers for a test; etcd must be there (tests/check/unpack)."""
 
+import os
+import time
+
 import keeper
 import members
 import pytest
+
+# Several pytests may share the tests, and must then have the same.
+os.environ.setdefault("GEMEL_NEMESIS_SEED", str(int(time.time())))
 
 
 def pytest_collection_modifyitems(items):

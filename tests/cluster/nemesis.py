@@ -22,7 +22,7 @@ import nemesis_random
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child",
               "--mount-proc", "--net", "--mount")
 MUTATION = os.environ.get("GEMEL_MUTATION")  # a rule is missing: row after row, until something is wrong
-MUTANT_TRIES = 5
+MUTANT_TRIES = 8
 
 
 @dataclasses.dataclass

@@ -7,7 +7,6 @@ processors: then the same is tried again. How long it took is printed, never ass
 
 import concurrent.futures
 import os
-import time
 
 import nemesis
 import nemesis_random
@@ -24,7 +23,7 @@ SIDE_BY_SIDE = 6  # they wait most of the time
 # `./check` tries the same mixtures each time, so that what it says of a commit is the same each time;
 # `--long` asks for more, and for others each time. A test's name is its seed.
 MANY = os.environ.get("GEMEL_NEMESIS_MIXTURES")
-FIRST = int(os.environ.get("GEMEL_NEMESIS_SEED") or (time.time() if MANY else 1))
+FIRST = int(os.environ["GEMEL_NEMESIS_SEED"]) if MANY else 1
 MIXTURES = [nemesis_random.mixture(seed) for seed in range(FIRST, FIRST + int(MANY or 6))]
 
 

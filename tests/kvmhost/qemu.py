@@ -43,8 +43,9 @@ class Machine:
 
     def kernel_cmdline(self):
         # Some 32 words are the most: with more the kernel panics at start-up.
+        # no_timer_check: on a busy machine the kernel finds its timer broken, which ticks too late for it.
         words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "tsc=reliable",
-                 f"isolcpus={SPARE_CPU}",
+                 "no_timer_check", f"isolcpus={SPARE_CPU}",
                  f"tsc_early_khz={tsc.khz()}", "net.ifnames=0", f"kvmhost.node={self.node}"]
         if self.debian:
             words.append("kvmhost.systemd")

@@ -1,6 +1,10 @@
-"""One emulated KVM host for all tests of this folder, and gemel run in it as a user would type it."""
+"""One emulated KVM host for all tests of this folder, and gemel run in it as a user would type it.
+
+Several pytests may share that host (side_by_side): each takes whole files, the longest first.
+"""
 
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -16,12 +20,42 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests/kvmhost")]
 # The paths above must be there first.
 import initramfs  # noqa: E402  pylint: disable=wrong-import-position
 import kvmhost  # noqa: E402  pylint: disable=wrong-import-position
+import remote  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = pathlib.Path(os.environ.get("GEMEL_BUILD") or ROOT / "build/release")
 GEMEL = BUILD / "cli/gemel"
 VMM = BUILD / "vmm/process/gemel-vmm"
+# Has room for a guest of 6 GiB, of which it touches little; /disk takes images.
+SHARED = {"memory": "8G", "disk": "6G"}
+LANE = os.environ.get("GEMEL_OS_LANE", "0")
+# Files that see each other's work in the host, and so are for one lane.
+TOGETHER = {"test_net.py": "networks", "test_daemon.py": "networks"}
+LONGEST = ("test_server.py", "test_stock_kernel.py", "test_net.py", "test_daemon.py", "test_debian.py")
 # Many times what a quiet machine needs: a test that fails by time says nothing about Gemel.
 TIMEOUT = 300
+
+
+def pytest_collection_modifyitems(items):
+    files = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: files.get(item.path.name, len(files)))
+
+
+def pytest_runtest_protocol(item):
+    """Leaves tests of files that another lane has taken to that."""
+    return None if take(TOGETHER.get(item.path.name, item.path.name)) else True
+
+
+@functools.cache
+def take(name):
+    """Whether the tests of this file, or of these files, are ours to run."""
+    taken = os.environ.get("GEMEL_OS_TAKEN")
+    if taken is None:
+        return True
+    try:
+        (pathlib.Path(taken) / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 @dataclasses.dataclass(repr=False)
@@ -57,10 +91,12 @@ def images_folder(debian, tmp_path_factory):
 
 @pytest.fixture(scope="session", name="host")
 def emulated_host():
-    """Has room for a guest of 6 GiB, of which it touches little; /disk takes images."""
     if not (GEMEL.exists() and VMM.exists()):
         pytest.skip(f"{GEMEL} or {VMM} is not there")
-    with kvmhost.Lab(memory="8G", disk="6G") as lab:
+    if shared := os.environ.get("GEMEL_OS_LAB"):
+        yield remote.RemoteHost(shared)
+        return
+    with kvmhost.Lab(**SHARED) as lab:
         yield lab.hosts[0]
 
 
@@ -101,15 +137,16 @@ class Runner:
 
     def new_disk(self, content=b"", size="8M"):
         """A fresh image on the host's own disk, beginning with `content`."""
-        path = f"/disk/test{next(self._numbers)}.img"
-        source = self.images / "content"
+        number = next(self._numbers)
+        path = f"/disk/test{LANE}-{number}.img"
+        source = self.images / f"content{number}"  # a host sees a file as it was when it first looked
         source.write_bytes(content)
         self.in_host("cp", source, path)
         self.in_host("truncate", "-s", size, path)
         return path
 
     def debian_copy(self):
-        path = f"/disk/debian{next(self._numbers)}.img"
+        path = f"/disk/debian{LANE}-{next(self._numbers)}.img"
         self.in_host("cp", "--sparse=always", self.debian / "disk.img", path)
         return path
 
