@@ -17,8 +17,9 @@ import results
 import shell
 
 TIDY = "clang-tidy-19"
-# The daemon and its tools are young: not read yet (docs/STATUS.md, Next).
-YOUNG = ("grpc", "cli/client", "hostnet", "pki")
+# Not read yet (docs/STATUS.md, Next): with the headers of gRPC a file takes 7 to 21 s of processor,
+# all of these together ten minutes of two processors.
+YOUNG = ("grpc", "cli/client")
 MAX_AGE_DAYS = 30
 
 
