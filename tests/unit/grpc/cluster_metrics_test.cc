@@ -66,5 +66,24 @@ TEST(ClusterFamilies, Etcd_IsShownByMember) {
   EXPECT_EQ(Value(all, "gemel_cluster_member_stored_bytes", "a"), 4096);
 }
 
+TEST(AskEtcd, MembersThatAnswerOrDoNot_AreToldApart) {
+  etcd::FakeEtcdAdmin::State state;
+  state.members = {{1, "a", {}, {"https://10.0.0.1:2379"}, false},
+                   {2, "w", {}, {"https://10.0.0.3:2379"}, false},
+                   {3, "", {}, {}, true}};
+  state.away = {2};
+  state.alarms = {{1, true}};
+  etcd::FakeEtcdAdmin admin(&state);
+  const testing::FakeClock clock;
+  const EtcdHealth health = AskEtcd(admin, clock);
+  ASSERT_EQ(health.members.size(), 3U);
+  EXPECT_TRUE(health.members[0].answers);
+  EXPECT_TRUE(health.members[0].leader);
+  EXPECT_FALSE(health.members[1].answers);
+  EXPECT_FALSE(health.members[2].answers);
+  EXPECT_TRUE(health.no_space);
+  EXPECT_FALSE(health.corrupt);
+}
+
 }  // namespace
 }  // namespace gemel::daemon
