@@ -1,11 +1,35 @@
 #include "grpc/disks_service.h"
 
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
 namespace gemel::daemon {
 namespace {
 
 using access::Permission;
 
 constexpr std::string_view kService = "Disks";
+constexpr std::uint64_t kStatBlock = 512;  // stat(2)
+
+void Fail(v1::Disk& disk, std::string_view why) {
+  disk.set_state(v1::DISK_STATE_FAILED);
+  disk.set_message(Printable(why));
+}
+
+// What its file says: somebody may have taken it away, and a sparse one grows as its guest writes.
+void LookAtFile(const DiskPools& pools, v1::Disk& disk) {
+  const auto path = pools.PathOf(disk.pool(), disk.uid());
+  if (!path) return Fail(disk, path.error().message);
+  struct stat info{};
+  if (stat(path->c_str(), &info) != 0) return Fail(disk, ErrnoError(errno, *path).error().message);
+  disk.set_allocated_bytes(static_cast<std::uint64_t>(info.st_blocks) * kStatBlock);
+  if (static_cast<std::uint64_t>(info.st_size) < disk.size_bytes())
+    Fail(disk, fmt::format("{}: has {} bytes of {}", *path, info.st_size, disk.size_bytes()));
+}
 
 }  // namespace
 
@@ -36,6 +60,8 @@ v1::Disk DisksService::Shown(const v1::Disk& disk) const {
     }
     return true;
   });
+  if (shown.state() == v1::DISK_STATE_READY && shown.block_device().empty())
+    LookAtFile(*pools_, shown);
   return shown;
 }
 

@@ -35,7 +35,7 @@ class DisksService final : public v1::Disks::CallbackService {
                      v1::ListPoolsResponse* response) override;
 
  private:
-  // As it is published, with the machines that use it now.
+  // As it is published, with the machines that use it now, and what its file is now.
   v1::Disk Shown(const v1::Disk& disk) const;
 
   ServiceContext* const services_;

@@ -47,6 +47,28 @@ def test_disk_is_created_grown_and_deleted(daemon):
     assert refused(lambda: get(daemon)).code() == grpc.StatusCode.NOT_FOUND
 
 
+def test_what_became_of_its_file_is_shown(daemon):
+    daemon.well(create(daemon))
+    disk = get(daemon)
+    file = file_of(daemon, disk)
+    with file.open("r+b") as opened:
+        opened.write(bytes([1]) * MIB)
+    assert get(daemon).allocated_bytes >= MIB > disk.allocated_bytes
+    file.rename(file.with_suffix(".away"))
+    gone = get(daemon)
+    assert v1("disks").DiskState.Name(gone.state) == "DISK_STATE_FAILED"
+    assert str(file) in gone.message and "No such file" in gone.message
+    listed, = daemon.disks.List(v1("disks").ListDisksRequest(parent="projects/p")).disks
+    assert listed.state == gone.state
+    file.with_suffix(".away").rename(file)
+    with file.open("r+b") as opened:
+        opened.truncate(MIB)
+    assert f"has {MIB} bytes of {8 * MIB}" in get(daemon).message
+    with file.open("r+b") as opened:
+        opened.truncate(8 * MIB)
+    assert v1("disks").DiskState.Name(get(daemon).state) == "DISK_STATE_READY"
+
+
 def test_preallocated_disk_has_its_room(daemon):
     daemon.well(create(daemon, allocation="ALLOCATION_FULL"))
     disk = get(daemon)
