@@ -19,7 +19,8 @@ def host_with_gemel(tmp_path_factory):
                    check=True, stdout=subprocess.DEVNULL)
     boot = stage / "var/lib/gemel/boot"
     boot.mkdir(parents=True)
-    shutil.copy(BUILD / "tests/guests/guest-idle", boot)
+    for guest in ("guest-console", "guest-idle"):
+        shutil.copy(BUILD / f"tests/guests/{guest}", boot)
     with kvmhost.Lab(systemd=True, disk="256M") as lab:
         host = lab.hosts[0]
         ok(host, "cp", "-a", f"{stage}/.", "/")
@@ -66,6 +67,27 @@ def test_journal_has_its_fields(installed):
                ok(installed, "journalctl", "-u", "gemeld", "-o", "json", "--no-pager").splitlines()]
     ready, = (entry for entry in entries if str(entry["MESSAGE"]).startswith("ready: /run/gemel"))
     assert ready["GEMEL_COMPONENT"] == "gemeld" and ready["PRIORITY"] == "6"
+
+
+def test_host_that_goes_down_asks_its_guests_first(installed):
+    """As far as systemd's end of the host goes: the service is told that it is under way."""
+    ok(installed, "gemel", "vm", "create", "asked", "--machine", "micro-1", "--memory", "32M", "--start",
+       "--wait", "--kernel", "/var/lib/gemel/boot/guest-console", "--cmdline", "button")
+    ok(installed, "sh", "-c", "mkdir -p /run/told /run/systemd/system/gemeld.service.d &&"
+       " printf '#!/bin/sh\\necho stopping\\n' >/run/told/systemctl && chmod +x /run/told/systemctl &&"
+       " printf '[Service]\\nEnvironment=PATH=/run/told:/usr/bin:/bin\\n'"
+       " >/run/systemd/system/gemeld.service.d/told.conf")
+    ok(installed, "systemctl", "daemon-reload")
+    ok(installed, "systemctl", "stop", "gemeld")
+    ok(installed, "rm", "-r", "/run/systemd/system/gemeld.service.d")
+    ok(installed, "systemctl", "daemon-reload")
+    assert "the host goes down: 1 guests are asked" in journal(installed)
+    assert installed.run(["pgrep", "gemel-vmm"], cwd="/", timeout=TIMEOUT).returncode == 1
+    ok(installed, "systemctl", "start", "gemeld")
+    ok(installed, "sh", "-c", "until gemel vm list | grep -q running; do sleep 0.2; done")
+    shown = json.loads(ok(installed, "gemel", "vm", "get", "asked", "-o", "json"))
+    assert shown["status"]["last_exit"]["reason"] == "EXIT_REASON_GUEST_POWER_OFF"
+    ok(installed, "gemel", "vm", "delete", "asked", "--force", "--yes", "--wait")
 
 
 def test_machine_has_a_group_of_its_own_with_its_limits(installed, web):
