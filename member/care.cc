@@ -107,6 +107,7 @@ void Care::Look(etcd::Admin& admin) {
       for (const etcd::AlarmInfo& alarm : *alarms)
         health.alarms.push_back(AlarmText(alarm, health.members));
   }
+  Watch(config, health);
   for (const std::string& alarm : health.alarms) LOG(kError, "member", "{}", alarm);
   const MutexLock lock(mutex_);
   if (health.trouble != health_.trouble && !health.trouble.empty())
@@ -207,6 +208,28 @@ void Care::MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
     LOG_UNLIMITED(kInfo, "member", "{} leads instead of this witness{}", member.info.name,
                   moved ? "" : ": no: " + moved.error().message);
     return;
+  }
+}
+
+// Each write of the cluster waits for the disks of a majority; a heartbeat has 300 ms.
+void Care::Watch(const cluster::ClusterConfig& config, Health& health) {
+  constexpr std::int64_t kSlowUs = 100'000;
+  constexpr std::int64_t kMostPercent = 80;
+  if (const auto metrics = ReadEtcdMetrics(MetricsSocket(config)))
+    watch_.Add(*metrics, MonotonicMs());
+  health.fsync_p99_us = watch_.fsync_p99_us();
+  health.commit_p99_us = watch_.commit_p99_us();
+  health.leader_changes = watch_.leader_changes();
+  if (health.fsync_p99_us > kSlowUs) {
+    health.alarms.push_back(
+        fmt::format("SLOW DISK: one of a hundred writes of etcd here takes {} ms or more",
+                    health.fsync_p99_us / 1000));
+  }
+  for (const MemberView& member : health.members) {
+    const std::int64_t percent = member.status.used_bytes * 100 / kQuotaBytes;
+    if (percent >= kMostPercent)
+      health.alarms.push_back(fmt::format("ALMOST FULL: etcd of {} uses {} % of what it may",
+                                          member.info.name, percent));
   }
 }
 

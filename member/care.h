@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "etcd/grpc_admin.h"
+#include "member/etcd_metrics.h"
 #include "member/renewal.h"
 #include "member/shared_config.h"
 #include "member/upkeep.h"
@@ -32,6 +33,9 @@ struct Health {
   std::vector<MemberView> members;
   std::vector<std::string> alarms;
   Upkeep upkeep;
+  std::int64_t fsync_p99_us = 0;  // of etcd here, in the last minute; 0: not known
+  std::int64_t commit_p99_us = 0;
+  std::uint64_t leader_changes = 0;
 };
 
 class Care {
@@ -62,6 +66,7 @@ class Care {
   void Promote(etcd::Admin& admin, const std::vector<MemberView>& members) const;
   void MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
                   const std::vector<MemberView>& members);
+  void Watch(const cluster::ClusterConfig& config, Health& health);
   void Keep(etcd::Admin& admin, const cluster::ClusterConfig& config, Health& health);
 
   SharedConfig* const config_;
@@ -73,6 +78,7 @@ class Care {
   Health health_ GUARDED_BY(mutex_);
   std::int64_t moved_ms_ = 0;
   Renewal renewal_;
+  EtcdWatch watch_;
   std::thread thread_;
 };
 

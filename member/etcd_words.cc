@@ -1,6 +1,12 @@
 #include "member/etcd_words.h"
 
 namespace gemel::member {
+namespace {
+
+// etcd wants to see a port, and takes it for a part of the name.
+constexpr std::string_view kMetricsName = "etcd-metrics:0";
+
+}  // namespace
 
 std::string HostPort(const std::string& address, std::uint16_t port) {
   const bool v6 = address.find(':') != std::string::npos;
@@ -16,6 +22,10 @@ std::string PeerUrl(const cluster::ClusterConfig& config) {
 }
 
 std::string EtcdFolder(const cluster::ClusterConfig& config) { return config.state_dir + "/etcd"; }
+
+std::string MetricsSocket(const cluster::ClusterConfig& config) {
+  return fmt::format("{}/{}", config.run_dir, kMetricsName);
+}
 
 std::string RestoreFile(const cluster::ClusterConfig& config) {
   return config.state_dir + "/restore.backup";
@@ -42,7 +52,8 @@ std::vector<std::string> EtcdWords(const cluster::ClusterConfig& config, bool re
       // Heartbeats of sessions are a few revisions a second. The log is kept in memory between
       // snapshots: with etcd's 100,000 it would be more than all else.
       "--snapshot-count", "5000", "--auto-compaction-mode", "periodic",
-      "--auto-compaction-retention", "10m", "--quota-backend-bytes", "268435456",
+      "--auto-compaction-retention", "10m", "--quota-backend-bytes", fmt::format("{}", kQuotaBytes),
+      "--listen-metrics-urls", fmt::format("unix://{}", kMetricsName),
       "--enable-grpc-gateway=false", "--logger", "zap", "--log-level", "warn", "--log-outputs",
       "stderr"};
   if (revocations) {  // read anew for each connection, too

@@ -1,5 +1,6 @@
 // How etcd is run: the words after its name. Pure.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,9 @@ std::string EtcdFolder(const cluster::ClusterConfig& config);
 inline constexpr std::string_view kRestoredState = "restored";
 inline constexpr std::size_t kMostBackup = 256 << 20;
 std::string RestoreFile(const cluster::ClusterConfig& config);
+// Where etcd tells its metrics: in etcd's own folder of work, since it takes no path for that.
+std::string MetricsSocket(const cluster::ClusterConfig& config);
+inline constexpr std::int64_t kQuotaBytes = 256 << 20;
 // What gemel-member keeps of the cluster's revoked certificates.
 std::string RevocationFile(const cluster::ClusterConfig& config);
 // `revocations`: that file is there. etcd lets nobody in if it is said and is not.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -96,6 +97,8 @@ Status Serve(const std::string& path, const cluster::ClusterConfig& given) {
   RETURN_IF_ERROR(MakeFolder(given.run_dir));
   RETURN_IF_ERROR(MakeFolder(given.state_dir));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(given.run_dir + "/member.lock"));
+  // etcd's, for its socket of metrics. All paths here are absolute.
+  if (chdir(given.run_dir.c_str()) != 0) return ErrnoError(errno, given.run_dir);
   SharedConfig config(path, given);
   ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
   ASSIGN_OR_RETURN(const UniqueFd signals, WatchSignals(loop.get()));
@@ -137,7 +140,9 @@ int Main(const std::vector<std::string>& words) {
     return kWrongUse;
   }
   SetLogLevel(config->log_level);
-  const Status served = Serve(*path, *config);
+  std::error_code error;
+  const std::string absolute = std::filesystem::absolute(*path, error);
+  const Status served = Serve(error ? *path : absolute, *config);
   if (!served) LOG_UNLIMITED(kError, "member", "{}", served.error().message);
   return served ? 0 : kFailed;
 }

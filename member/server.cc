@@ -141,6 +141,9 @@ grpc::Status ControlService::GetStatus(grpc::ServerContext*, const wire::GetStat
     FillKept(**admin, *response);
   }
   response->set_level(health.upkeep.level);
+  response->set_fsync_p99_us(health.fsync_p99_us);
+  response->set_commit_p99_us(health.commit_p99_us);
+  response->set_leader_changes(static_cast<std::int64_t>(health.leader_changes));
   for (const MemberView& view : health.members) {
     wire::MemberHealth& to = *response->add_members();
     to.set_name(view.info.name);

@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
+#include "cli/client/members_text.h"
+#include "cluster/config/cluster_config.h"
 #include "proto/gemel/v1/clusters.grpc.pb.h"
 #include "vmm/config/parse.h"
 
@@ -87,6 +89,10 @@ The cluster on one screen, as the node that answers sees it.)");
     return session.ShowOne(status, status.cluster(), Table({}));
   std::string text = HeadOf(status) + "\n" + NodesOf(status);
   if (status.machines_size() > 0) text += "\n" + MachinesOf(session, status);
+  // Typed on a node, as root: what forming knows belongs to the same screen.
+  if (session.server().starts_with("unix:"))
+    if (const auto members = DescribeMembers(std::string(cluster::kClusterConfigPath)))
+      text += "\n" + *members;
   for (const std::string& alert : status.alerts()) text += fmt::format("\nALERT {}", alert);
   if (status.alerts_size() > 0) text += "\n";
   return Print(text);
