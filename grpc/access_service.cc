@@ -31,6 +31,18 @@ ApiResult<void> ChangePolicy(access::PolicyStore* store, bool validate_only,
   }
 }
 
+// The first binding that does; none for the daemon itself.
+std::string WhatAllows(const access::Policy& policy, const access::Caller& caller,
+                       Permission permission, std::string_view resource) {
+  for (const access::Binding& binding : policy.bindings) {
+    if (binding.role >= access::RoleFor(permission) && access::Covers(binding.resource, resource) &&
+        access::Answers(caller, binding.member))
+      return fmt::format("{} is {} of {}", binding.member, access::RoleName(binding.role),
+                         binding.resource);
+  }
+  return {};
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* AccessService::WhoAmI(grpc::CallbackServerContext* context,
@@ -65,7 +77,9 @@ grpc::ServerUnaryReactor* AccessService::Check(grpc::CallbackServerContext* cont
       services_->gate->doorman().May(*caller, *permission, Printable(request->resource()));
   v1::CheckAccessResponse answer;
   answer.set_allowed(allowed.has_value());
-  if (!allowed) answer.set_message(Printable(allowed.error().message));
+  answer.set_message(Printable(
+      allowed ? WhatAllows(*policy_->Get().policy, *caller, *permission, request->resource())
+              : allowed.error().message));
   return Answer<v1::CheckAccessResponse>(services_, context, answer, response);
 }
 

@@ -221,7 +221,8 @@ def test_check_says_whether_the_caller_might(remote):
 
     def check(permission, resource="projects/p/vms/web"):
         return stub.Check(messages().CheckAccessRequest(permission=permission, resource=resource))
-    assert check("VirtualMachines.Get").allowed
+    allowed = check("VirtualMachines.Get")
+    assert allowed.allowed and allowed.message == "cert:alice is viewer of projects/p"
     denied = check("VirtualMachines.Start")
     assert not denied.allowed and "cert:alice" in denied.message
     assert not check("VirtualMachines.Get", "projects/q").allowed
