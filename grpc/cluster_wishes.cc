@@ -1,6 +1,7 @@
 #include "grpc/cluster_wishes.h"
 
 #include <algorithm>
+#include <set>
 
 namespace gemel::daemon {
 namespace {
@@ -61,14 +62,14 @@ std::vector<Wish> ClusterWishes::Weigh(cluster::Time now, std::span<const Wished
     }
   }
   const std::vector<Placement> placed = cluster::Place(now, last_start_, status, machines);
+  std::set<std::uint32_t> wished;
+  for (const Wish& wish : wishes) wished.insert(wish.vm);
+  std::map<std::uint32_t, const VmStatus*> by_number;
+  for (const VmStatus& machine : machines) by_number[machine.vm] = &machine;
   for (const Placement& placement : placed) {
-    const bool known = std::any_of(wishes.begin(), wishes.end(),
-                                   [&](const Wish& wish) { return wish.vm == placement.vm; });
-    if (known) continue;
-    const auto machine = std::find_if(machines.begin(), machines.end(),
-                                      [&](const VmStatus& one) { return one.vm == placement.vm; });
+    if (wished.contains(placement.vm)) continue;
     const bool mine = RecordOf(seen, placement.vm).owner == me_;
-    wishes.push_back(WishFor(*machine, placement, drained && mine));
+    wishes.push_back(WishFor(*by_number.at(placement.vm), placement, drained && mine));
   }
   return wishes;
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace gemel::daemon {
 namespace {
 
@@ -142,6 +144,25 @@ TEST_F(ClusterWishesTest, NoRoom_NobodyTakesIt) {
   seen.records[kVm] = Owned(1, VmState::kRunning);
   Fence(1);
   EXPECT_EQ(At(b).why, Why::kNoCapacity);
+}
+
+// In time that grows with their number alone: it is done after each change of a record.
+TEST_F(ClusterWishesTest, FiveThousandMachines_HaveAWishEach) {
+  constexpr std::uint32_t kMany = 5'000;
+  vms.clear();
+  for (std::uint32_t vm = 1; vm <= kMany; ++vm) {
+    WishedVm& wished = vms.emplace_back();
+    wished.vm = vm;
+    wished.off = vm % 5 == 0;
+    wished.memory = 1;
+    seen.records[vm] = Owned(vm % 2 + 1, VmState::kRunning);
+  }
+  nodes = {{1, kMany, false}, {2, kMany, false}};
+  const std::vector<Wish> wishes = a.Weigh(now, nodes, vms, seen);
+  EXPECT_EQ(wishes.size(), kMany);
+  EXPECT_EQ(std::count_if(wishes.begin(), wishes.end(),
+                          [](const Wish& wish) { return wish.want == Want::kRun; }),
+            2'000);
 }
 
 }  // namespace
