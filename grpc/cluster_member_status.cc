@@ -1,9 +1,11 @@
 // What a member of the cluster tells people, and what they may tell it.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "grpc/cluster_member.h"
 #include "grpc/cluster_policy.h"
+#include "grpc/convert.h"
 #include "grpc/resource_name.h"
 
 namespace gemel::daemon {
@@ -46,6 +48,32 @@ constexpr double kFastClock = 1.02;  // as at a join
 bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
   return std::any_of(spec.disks().begin(), spec.disks().end(),
                      [](const auto& disk) { return disk.has_iscsi() && !disk.read_only(); });
+}
+
+// Whether what is lost with any one node would fit on the others; of one node alone nothing is said.
+// `specs`: by number, with what each machine is.
+template <class Specs>
+bool HasRoomForALoss(const google::protobuf::RepeatedPtrField<v1::ClusterNode>& nodes,
+                     const google::protobuf::RepeatedPtrField<v1::ClusterMachine>& machines,
+                     const Specs& specs) {
+  std::vector<cluster::NodeStatus> usable;
+  std::map<std::string, NodeId> numbers;
+  for (const v1::ClusterNode& node : nodes) {
+    numbers[node.name()] = node.number();
+    if (node.live() && !node.drained())
+      usable.push_back({node.number(), true, node.memory_bytes()});
+  }
+  std::vector<cluster::VmStatus> placed;
+  for (const v1::ClusterMachine& machine : machines) {
+    if (machine.owner().empty()) continue;
+    const v1::VirtualMachineSpec& spec = specs.at(machine.number()).spec.machine.spec();
+    cluster::VmStatus& vm = placed.emplace_back();
+    vm.vm = machine.number();
+    vm.memory = MemoryNeed(spec);
+    vm.policy.stay_down = spec.failover().stay_down();
+    vm.owner = numbers[machine.owner()];
+  }
+  return usable.size() < 2 || cluster::SurvivesLossOfAnyNode(usable, placed);
 }
 
 std::string EpochText(const cluster::Epoch& epoch) {
@@ -125,6 +153,8 @@ void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
                         machine.name()));
   }
   if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
+  if (!HasRoomForALoss(out.nodes(), out.machines(), machines_))
+    out.add_alerts("what runs on one of the nodes would find no room on the others");
   for (const v1::ClusterNode& node : out.nodes())
     if (!node.live() && !node.drained())
       out.add_alerts(

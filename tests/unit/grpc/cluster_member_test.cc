@@ -167,6 +167,13 @@ TEST_F(ClusterMemberTest, MemoryOfItsOwnMachines_IsTakenOffWhatOthersAreTold) {
   EXPECT_TRUE(Until([&] { return b->Show().nodes(0).memory_bytes() == 0; }));
 }
 
+TEST_F(ClusterMemberTest, NoRoomForWhatOneNodeHas_IsAnAlert) {
+  RunOnA();
+  EXPECT_FALSE(Has(a->Show().alerts(), "no room"));
+  b->ordinary_memory = MemberNode::kMemory;
+  EXPECT_TRUE(Until([&] { return Has(a->Show().alerts(), "no room"); }));
+}
+
 TEST_F(ClusterMemberTest, NodeWithoutRoom_DoesNotTakeALostNodesMachine) {
   RunOnA();
   b->ordinary_memory = MemberNode::kMemory;
