@@ -2,8 +2,10 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <map>
 #include <utility>
 
+#include "base/mutex.h"
 #include "etcd/endpoints.h"
 #include "proto/etcd/rpc.grpc.pb.h"
 
@@ -52,27 +54,47 @@ class GrpcAdmin : public Admin {
   Status Call(Method<Service, Request, Response> method, const Request& request,
               Response* response) const;
 
+  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint,
+                                           const std::string& target) const EXCLUDES(mutex_);
+  // What failed is asked anew, on a connection of its own.
+  void Forget(const std::string& endpoint) const EXCLUDES(mutex_);
+
   const GrpcKvOptions options_;
   const std::shared_ptr<grpc::ChannelCredentials> credentials_;
+  mutable Mutex mutex_;
+  mutable std::map<std::string, std::shared_ptr<grpc::Channel>> channels_ GUARDED_BY(mutex_);
 };
+
+std::shared_ptr<grpc::Channel> GrpcAdmin::ChannelTo(const std::string& endpoint,
+                                                    const std::string& target) const {
+  const MutexLock lock(mutex_);
+  std::shared_ptr<grpc::Channel>& channel = channels_[endpoint];
+  if (channel) return channel;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(64 << 20);
+  channel = grpc::CreateCustomChannel(target, credentials_, arguments);
+  return channel;
+}
+
+void GrpcAdmin::Forget(const std::string& endpoint) const {
+  const MutexLock lock(mutex_);
+  channels_.erase(endpoint);
+}
 
 template <class Service, class Request, class Response>
 Status GrpcAdmin::CallOne(const std::string& endpoint, Method<Service, Request, Response> method,
                           const Request& request, Response* response,
                           std::int64_t deadline_ms) const {
   ASSIGN_OR_RETURN(const std::string target, GrpcTarget(endpoint));
-  grpc::ChannelArguments arguments;
-  // A member that failed before is asked anew, on a connection of this call alone.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetMaxReceiveMessageSize(64 << 20);
-  const auto channel = grpc::CreateCustomChannel(target, credentials_, arguments);
-  const auto stub = Service::NewStub(channel);
+  const auto stub = Service::NewStub(ChannelTo(endpoint, target));
   grpc::ClientContext context;
   context.set_deadline(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(deadline_ms, GPR_TIMESPAN)));
   const grpc::Status status = (stub.get()->*method)(&context, request, response);
   if (status.ok()) return {};
+  Forget(endpoint);
   return MakeError(static_cast<Code>(status.error_code()),
                    fmt::format("etcd at {}: {}", endpoint, status.error_message()));
 }
