@@ -17,6 +17,8 @@ namespace gemel::member {
 namespace {
 
 constexpr std::chrono::milliseconds kPause{2000};
+// While this member or another is about to get its vote.
+constexpr std::chrono::milliseconds kShortPause{400};
 // A leader that was just moved away may come back; no ping-pong.
 constexpr std::int64_t kMovePauseMs = 10'000;
 constexpr std::string_view kScheme = "https://";
@@ -69,7 +71,9 @@ void Care::Serve() noexcept {
       health_.trouble = admin.error().message;
     }
     const MutexLock lock(mutex_);
-    if (!stop_) wake_.wait_for(mutex_, kPause);
+    const bool joining = std::ranges::any_of(
+        health_.members, [](const MemberView& one) { return one.info.learner; });
+    if (!stop_) wake_.wait_for(mutex_, health_.voting && !joining ? kPause : kShortPause);
     if (stop_) return;
   }
 }
