@@ -12,6 +12,7 @@ using internal::ClusterValue;
 constexpr std::string_view kSpecs = "/gemel/specs/";
 constexpr std::string_view kNames = "/gemel/names/";
 constexpr std::string_view kInfo = "/gemel/info/";
+constexpr std::string_view kEvents = "/gemel/events/";
 constexpr std::size_t kMostBytes = 256 << 10;
 
 std::optional<std::uint32_t> NumberAfter(std::string_view prefix, std::string_view key) {
@@ -24,10 +25,17 @@ std::optional<std::uint32_t> NumberAfter(std::string_view prefix, std::string_vi
 std::string SpecKey(std::uint32_t vm) { return fmt::format("{}{}", kSpecs, vm); }
 std::string NameKey(std::string_view name) { return fmt::format("{}{}", kNames, name); }
 std::string InfoKey(cluster::NodeId node) { return fmt::format("{}{}", kInfo, node); }
+std::string EventKey(cluster::NodeId node, std::uint64_t number) {
+  return fmt::format("{}{}/{}", kEvents, node, number % kEventSlots);
+}
 
 std::optional<std::uint32_t> VmOfSpecKey(std::string_view key) { return NumberAfter(kSpecs, key); }
 std::optional<cluster::NodeId> NodeOfInfoKey(std::string_view key) {
   return NumberAfter(kInfo, key);
+}
+
+std::optional<cluster::NodeId> NodeOfEventKey(std::string_view key) {
+  return NumberAfter(kEvents, key.substr(0, key.rfind('/')));
 }
 
 std::string EncodeSpec(const MachineSpec& spec) {
@@ -39,6 +47,12 @@ std::string EncodeSpec(const MachineSpec& spec) {
   to.set_at_once(spec.at_once);
   to.set_reason(spec.reason);
   to.set_message(spec.message);
+  for (const MachineCall& call : spec.calls) {
+    internal::ClusterCall& one = *to.add_calls();
+    one.set_key(call.key);
+    one.set_fingerprint(call.fingerprint);
+    one.set_operation(call.operation);
+  }
   return Serialize(std::move(value));
 }
 
@@ -62,6 +76,16 @@ std::string EncodeInfo(const NodeInfo& info) {
   to.set_version(info.version);
   to.set_memory(info.memory);
   to.set_drained(info.drained);
+  to.set_peer_address(info.peer_address);
+  return Serialize(std::move(value));
+}
+
+std::string EncodeEvent(const NodeEvent& event) {
+  ClusterValue value;
+  internal::ClusterEvent& to = *value.mutable_event();
+  to.set_number(event.number);
+  to.set_incarnation(event.incarnation);
+  to.set_event(event.event);
   return Serialize(std::move(value));
 }
 
@@ -70,8 +94,11 @@ Result<MachineSpec> DecodeSpec(std::string_view value) {
   const internal::ClusterSpec& from = decoded.spec();
   if (from.name().empty() || from.machine().empty())
     return InvalidArgument("a machine without a name, or without what it is");
-  return MachineSpec{from.name(),    from.machine(), from.deleting(),
-                     from.at_once(), from.reason(),  from.message()};
+  MachineSpec spec{from.name(),    from.machine(), from.deleting(),
+                   from.at_once(), from.reason(),  from.message()};
+  for (const internal::ClusterCall& call : from.calls())
+    spec.calls.push_back({call.key(), call.fingerprint(), call.operation()});
+  return spec;
 }
 
 Result<std::uint32_t> DecodeName(std::string_view value) {
@@ -89,7 +116,16 @@ Result<NodeInfo> DecodeInfo(std::string_view value) {
   ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode, kMostBytes));
   const internal::ClusterNodeInfo& from = decoded.node();
   if (from.name().empty()) return InvalidArgument("a node without a name");
-  return NodeInfo{from.name(), from.address(), from.version(), from.memory(), from.drained()};
+  return NodeInfo{from.name(),   from.address(), from.version(),
+                  from.memory(), from.drained(), from.peer_address()};
+}
+
+Result<NodeEvent> DecodeEvent(std::string_view value) {
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kEvent, kMostBytes));
+  const internal::ClusterEvent& from = decoded.event();
+  if (from.number() == 0 || from.event().empty())
+    return InvalidArgument("an event without a number, or without what happened");
+  return NodeEvent{from.number(), from.incarnation(), from.event()};
 }
 
 }  // namespace gemel::etcd

@@ -39,9 +39,10 @@ Result<sockaddr_un> AddressOf(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<ApiServer>> ApiServer::Start(
-    const DaemonConfig& config, const std::vector<grpc::Service*>& services, EventLoop* loop,
-    const std::shared_ptr<grpc::ServerCredentials>& credentials, Interceptors interceptors) {
+Result<std::unique_ptr<ApiServer>> ApiServer::Start(const DaemonConfig& config,
+                                                    const std::vector<grpc::Service*>& services,
+                                                    EventLoop* loop, const std::vector<Port>& ports,
+                                                    Interceptors interceptors) {
   std::unique_ptr<ApiServer> made(new ApiServer(loop, config.run_dir + "/api.sock"));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -51,14 +52,18 @@ Result<std::unique_ptr<ApiServer>> ApiServer::Start(
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  int port = 0;
-  if (credentials != nullptr) builder.AddListeningPort(config.tls_listen, credentials, &port);
+  std::vector<int> bound(ports.size(), 0);
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    builder.AddListeningPort(ports[i].listen, ports[i].credentials, &bound[i]);
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service : services) builder.RegisterService(service);
   made->server_ = builder.BuildAndStart();
-  if (made->server_ == nullptr || (credentials != nullptr && port == 0))
-    return FailedPrecondition("tls.listen: {}: cannot listen there", config.tls_listen);
-  if (port != 0) LOG_UNLIMITED(kInfo, "api", "TLS on port {} ({})", port, config.tls_listen);
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (bound[i] == 0)
+      return FailedPrecondition("{}: {}: cannot listen there", ports[i].key, ports[i].listen);
+    LOG_UNLIMITED(kInfo, "api", "TLS on port {} ({})", bound[i], ports[i].listen);
+  }
+  if (made->server_ == nullptr) return FailedPrecondition("gRPC's server does not start");
   RETURN_IF_ERROR(made->Listen(config));
   return made;
 }

@@ -26,11 +26,19 @@ class ApiServer {
   using Interceptors =
       std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>;
 
-  // `services` and `loop` outlive it; `loop` is run by the caller and accepts. `credentials` null: no TCP.
-  // `interceptors` see every call.
-  static Result<std::unique_ptr<ApiServer>> Start(
-      const DaemonConfig& config, const std::vector<grpc::Service*>& services, EventLoop* loop,
-      const std::shared_ptr<grpc::ServerCredentials>& credentials, Interceptors interceptors = {});
+  // A port of TCP.
+  struct Port {
+    std::string key;     // what asks for it: "tls.listen"
+    std::string listen;  // ADDRESS:PORT
+    std::shared_ptr<grpc::ServerCredentials> credentials;
+  };
+
+  // `services` and `loop` outlive it; `loop` is run by the caller and accepts. `interceptors` see every
+  // call. An error names the key.
+  static Result<std::unique_ptr<ApiServer>> Start(const DaemonConfig& config,
+                                                  const std::vector<grpc::Service*>& services,
+                                                  EventLoop* loop, const std::vector<Port>& ports,
+                                                  Interceptors interceptors = {});
   // Ends streams and calls, the latter after a second's grace. Not on a thread that calls need.
   ~ApiServer();
 

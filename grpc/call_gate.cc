@@ -50,4 +50,13 @@ void CallGate::Record(const access::Caller& caller, std::string_view method,
                    error == nullptr ? "" : error->message());
 }
 
+void CallGate::RecordForwarded(const access::Caller& caller, std::string_view method,
+                               std::string_view resource, std::string_view request_id,
+                               std::string_view node, const ApiError* error) const {
+  doorman_->Record(caller, DescribeCall(method, access::Permission::kChange, resource, request_id),
+                   error == nullptr ? Code::kOk : static_cast<Code>(error->code()),
+                   fmt::format("passed on to nodes/{}{}{}", node, error == nullptr ? "" : ": ",
+                               error == nullptr ? "" : error->message()));
+}
+
 }  // namespace gemel::daemon

@@ -44,6 +44,10 @@ class CallGate {
   // The record of a mutating call, before it is answered.
   void Record(const access::Caller& caller, std::string_view method, std::string_view resource,
               std::string_view request_id, const ApiError* error) const;
+  // The same of a call that was passed on to another node, which has a record of its own.
+  void RecordForwarded(const access::Caller& caller, std::string_view method,
+                       std::string_view resource, std::string_view request_id,
+                       std::string_view node, const ApiError* error) const;
   // Calls `done` when all records are on the disk: now, or on another thread.
   void WhenRecorded(std::function<void()> done) const { doorman_->WhenRecorded(std::move(done)); }
 

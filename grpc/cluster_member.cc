@@ -18,16 +18,31 @@ etcd::MachineSpec ToStored(const ClusterSpec& spec) {
   v1::VirtualMachine machine = spec.machine;
   machine.clear_status();
   machine.mutable_status()->set_observed_generation(spec.machine.status().observed_generation());
-  return {machine.name(), machine.SerializeAsString(), spec.deleting, spec.at_once, spec.reason,
-          spec.message};
+  return {machine.name(), machine.SerializeAsString(),
+          spec.deleting,  spec.at_once,
+          spec.reason,    spec.message,
+          spec.calls};
 }
 
 Result<ClusterSpec> FromStored(ClusterVm vm, const etcd::MachineSpec& stored) {
-  ClusterSpec spec{vm, {}, stored.deleting, stored.at_once, stored.reason, stored.message};
+  ClusterSpec spec{vm,          {}, stored.deleting, stored.at_once, stored.reason, stored.message,
+                   stored.calls};
   if (!spec.machine.ParseFromString(stored.machine) || spec.machine.name() != stored.name ||
       spec.machine.uid().empty() || !spec.machine.spec().has_failover())
     return InvalidArgument("it is no machine of this version's");
   return spec;
+}
+
+// A client that repeats a call does so within seconds.
+constexpr std::size_t kCallsKept = 8;
+
+// What a spec with `calls` has after one more change.
+std::vector<etcd::MachineCall> WithCalls(std::vector<etcd::MachineCall> calls,
+                                         const std::vector<etcd::MachineCall>& more) {
+  calls.insert(calls.end(), more.begin(), more.end());
+  if (calls.size() > kCallsKept)
+    calls.erase(calls.begin(), calls.end() - static_cast<std::ptrdiff_t>(kCallsKept));
+  return calls;
 }
 
 // Of a view that shows nothing but heartbeats, nothing follows for machines.
@@ -71,6 +86,7 @@ ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside 
       store_(outside_.loop, outside_.kv, outside_.clock, {}),
       specs_(outside_.kv),
       seen_store_(this),
+      events_(node, self_.name, outside_.kv, outside_.records),
       fenced_({outside_.loop, outside_.supervisor,
                [this](ClusterVm vm) -> Result<VmStart> {
                  if (machines_.at(vm).gone) return NotInCluster(vm);
@@ -85,7 +101,14 @@ ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside 
                [this](ClusterVm vm) { return PatienceMs(vm); }}),
       manager_(node, {&seen_store_, outside_.keeper, &fenced_, outside_.disks, outside_.now}),
       wishes_(node) {
-  store_.Listen(specs_.listener());
+  store_.Listen({[specs = specs_.listener(), events = events_.listener()](const auto& snapshot) {
+                   specs.on_snapshot(snapshot);
+                   events.on_snapshot(snapshot);
+                 },
+                 [specs = specs_.listener(), events = events_.listener()](const auto& changes) {
+                   specs.on_events(changes);
+                   events.on_events(changes);
+                 }});
 }
 
 void ClusterMember::Begin(std::vector<AdoptedMachine> adopted) {
@@ -103,6 +126,8 @@ void ClusterMember::Begin(std::vector<AdoptedMachine> adopted) {
 void ClusterMember::Tick() {
   manager_.Run();
   if (ticks_++ % kTicksAWeave == 0) Weave();
+  if (const keeper::View* const keeper = outside_.keeper->view(); keeper != nullptr)
+    events_.Run(manager_.live(), keeper->session.incarnation);
   if (!timer_.Start(outside_.loop, kTickMs, [this] { Tick(); }))
     LOG(kError, "cluster", "timer: machines of the cluster are not looked after");
 }
@@ -150,7 +175,9 @@ void ClusterMember::Change(const ClusterSpec& spec, Done done) {
   Machine& machine = found->second;
   if (std::exchange(machine.changing, true))
     return done(MakeError(Code::kAborted, "another change of it is under way: try again"));
-  specs_.Update(spec.vm, machine.revision, ToStored(spec),
+  ClusterSpec next = spec;
+  next.calls = WithCalls(machine.spec.calls, spec.calls);
+  specs_.Update(spec.vm, machine.revision, ToStored(next),
                 [this, alive = std::weak_ptr(alive_), vm = spec.vm,
                  done = std::move(done)](const Status& status) {
                   if (alive.expired()) return;
@@ -327,6 +354,7 @@ void ClusterMember::StopThoseThatEnded() {
     ClusterSpec spec = machine.spec;
     spec.machine = outside_.records->StoppedSpec(machine.uid);
     spec.at_once = true;
+    spec.calls.clear();
     spec.reason = machine.ended->first;
     spec.message = machine.ended->second;
     Change(spec, [](const Status&) {});  // until a view shows it
@@ -373,6 +401,19 @@ void ClusterMember::SayWhoIAm() {
   specs_.PutNode(node_, changed, wanted, [this, alive = std::weak_ptr(alive_)](const Status&) {
     if (!alive.expired()) telling_ = false;
   });
+}
+
+void ClusterMember::TellPeers() {
+  if (outside_.peers == nullptr) return;
+  std::map<std::string, ClusterPeer> peers;
+  for (const auto& [node, entry] : specs_.nodes())
+    if (node != node_ && entry.unreadable.empty())
+      peers[entry.value.name] = {entry.value.peer_address};
+  if (peers == told_peers_) return;
+  for (const auto& [name, peer] : told_peers_)
+    if (!peers.contains(name)) outside_.peers->Remove(name);
+  for (const auto& [name, peer] : peers) outside_.peers->Put(name, peer);
+  told_peers_ = std::move(peers);
 }
 
 }  // namespace gemel::daemon

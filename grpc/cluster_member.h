@@ -18,10 +18,13 @@
 #include "etcd/spec_store.h"
 #include "grpc/beat_rate.h"
 #include "grpc/cluster_disks.h"
+#include "grpc/cluster_events.h"
 #include "grpc/cluster_manager.h"
 #include "grpc/cluster_seat.h"
 #include "grpc/cluster_wishes.h"
+#include "grpc/directory.h"
 #include "grpc/fenced_machines.h"
+#include "grpc/vm_manager.h"
 #include "proto/gemel/v1/clusters.pb.h"
 
 namespace gemel::daemon {
@@ -42,6 +45,8 @@ class ClusterMember final : public ClusterSeat {
     std::function<IscsiClusterDisks::Known(ClusterVm vm)> known = {};
     // Of self.memory, bytes that machines have which are this node's own; empty: none.
     std::function<std::uint64_t()> ordinary_memory = {};
+    // Other nodes are put there; null: nowhere.
+    Directory<ClusterPeer>* peers = nullptr;
   };
 
   // What `outside` names outlives it. `self`: what this node says of itself; drained is etcd's.
@@ -93,6 +98,9 @@ class ClusterMember final : public ClusterSeat {
     std::string failure;                                       // of its last start
     bool begun = false;                                        // the guest of its process here has
     std::optional<ClusterStanding> told;
+    std::string last_owner;  // the node that ran it last, as far as this one has seen
+    cluster::Epoch ran;      // and in which epoch
+    bool lost = false;       // with its node; until another runs it
     std::deque<std::pair<std::int64_t, std::string>> decisions;  // when (ns since 1970), what
   };
 
@@ -109,6 +117,13 @@ class ClusterMember final : public ClusterSeat {
   bool IsGone(ClusterVm vm, const Machine& machine) const;
   void SayDrained();
   void Decide(Machine& machine, std::string text);
+
+  // ---- the cluster's events (cluster_member_events.cc)
+  void TellOfMachine(Machine& machine, const ClusterStanding& next);
+  void TellOfNodes();
+  void TellOf(const Machine& machine, v1::EventType type, const cluster::Epoch& epoch,
+              std::string_view reason, std::string message);
+  bool SpeaksForAll(const ClusterSeen& seen) const;
   v1::ClusterNode NodeMessage(cluster::NodeId node, const ClusterSeen& seen) const;
   void AddAlerts(v1::ClusterStatus& out) const;
   void FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,
@@ -126,6 +141,7 @@ class ClusterMember final : public ClusterSeat {
   void StopThoseThatEnded();
   void DeleteTheDeleted(const std::vector<ClusterManager::MachineStatus>& status);
   void SayWhoIAm();
+  void TellPeers();
   void TellStandings(const std::vector<ClusterManager::MachineStatus>& status);
   ClusterStanding StandingOf(const ClusterManager::MachineStatus& status, const Machine& machine,
                              const ClusterSeen& seen) const;
@@ -141,11 +157,14 @@ class ClusterMember final : public ClusterSeat {
   etcd::KvStore store_;
   etcd::SpecStore specs_;
   SeenStore seen_store_;
+  ClusterEvents events_;
+  std::map<cluster::NodeId, bool> live_;  // as was told
   FencedMachines fenced_;
   ClusterManager manager_;
   ClusterWishes wishes_;
   std::map<ClusterVm, Machine> machines_;
   std::map<cluster::NodeId, Beat> beats_;
+  std::map<std::string, ClusterPeer> told_peers_;
   bool began_ = false;
   bool telling_ = false;  // etcd what this node is
   int ticks_ = 0;

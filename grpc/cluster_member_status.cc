@@ -228,6 +228,11 @@ void ClusterMember::SetDrained(const std::string& name, bool drained, const Drai
                      return reply(std::unexpected(FromError(put.error(), "CHANGED_MEANWHILE")));
                    v1::ClusterNode message = NodeMessage(node, Seen());
                    message.set_drained(drained);
+                   events_.Tell(
+                       drained ? v1::EVENT_TYPE_NODE_DRAINED : v1::EVENT_TYPE_NODE_UNDRAINED,
+                       message.name(), "", "", "REQUESTED",
+                       drained ? "it gives its machines away" : "it may have machines again",
+                       outside_.clock->RealtimeNow());
                    reply(std::move(message));
                  });
 }

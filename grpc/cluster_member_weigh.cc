@@ -54,12 +54,14 @@ void ClusterMember::Weave() {
     DropSpecs();
     TakeSpecs();
     SayWhoIAm();
+    TellPeers();
     SayDrained();
     StopThoseThatEnded();
     WeighAll();
     DeleteTheDeleted(manager_.machines());
   }
   TellStandings(manager_.machines());
+  TellOfNodes();
 }
 
 cluster::NodeId ClusterMember::NumberOf(const std::string& name) const {
@@ -186,6 +188,7 @@ void ClusterMember::TellStandings(const std::vector<ClusterManager::MachineStatu
         machine.told->owner != standing.owner || machine.told->epoch != standing.epoch ||
         machine.told->reason != standing.reason)
       Decide(machine, Describe(standing));
+    TellOfMachine(machine, standing);
     machine.told = standing;
     outside_.records->OnStanding(machine.uid, standing);
   }

@@ -31,7 +31,7 @@ Result<std::unique_ptr<ClusterParts>> ClusterParts::Create(const std::string& pa
       config.node, std::move(self),
       ClusterMember::Outside{outside.loop, outside.clock, made->kv_.get(), made->keeper_.get(),
                              made->disks_.get(), identity, outside.supervisor, outside.records,
-                             cluster::BootTime, known, outside.ordinary_memory});
+                             cluster::BootTime, known, outside.ordinary_memory, outside.peers});
   return made;
 }
 

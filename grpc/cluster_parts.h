@@ -21,6 +21,7 @@ class ClusterParts {
     VmSupervisor* supervisor = nullptr;
     ClusterRecords* records = nullptr;
     std::function<std::uint64_t()> ordinary_memory = {};  // as ClusterMember's
+    Directory<ClusterPeer>* peers = nullptr;
   };
 
   // An error names the file or the key of `config`, which `path` is followed for from then on. What

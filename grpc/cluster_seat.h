@@ -3,12 +3,15 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "cluster/records.h"
+#include "etcd/spec_codec.h"
 #include "grpc/api_error.h"
 #include "grpc/vm_supervisor.h"
+#include "proto/gemel/v1/events.pb.h"
 #include "proto/gemel/v1/virtual_machines.pb.h"
 
 namespace gemel::daemon {
@@ -21,6 +24,8 @@ struct ClusterSpec {
   bool at_once = false;  // if it is to stop: without asking its guest
   std::string reason;    // why it shall be so: a stable word; empty: somebody asked for it
   std::string message;
+  // The calls that made it so. Of a change: the one that asks for it; etcd keeps some before it, too.
+  std::vector<etcd::MachineCall> calls{};
 };
 
 // How a machine stands, as far as this node knows.
@@ -83,6 +88,10 @@ class ClusterRecords {
   virtual ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) = 0;
   // The disks that it would be started with.
   virtual ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const = 0;
+  // The cluster's events that it has, by their node ("nodes/a"): the highest number of each.
+  virtual std::map<std::string, std::uint64_t> TakenEvents() const = 0;
+  // More of them, in their order. False: not now, ask again; else they are durable here.
+  virtual bool TakeEvents(const std::vector<v1::Event>& events) = 0;
 };
 
 }  // namespace gemel::daemon

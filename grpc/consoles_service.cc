@@ -11,6 +11,7 @@
 
 #include "base/load_le.h"
 #include "grpc/access/server_tls.h"
+#include "grpc/remote_console.h"
 
 namespace gemel::daemon {
 namespace {
@@ -42,6 +43,8 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
 
  private:
   void Open(const v1::OpenConsole& open);
+  void OpenElsewhere(const std::string& node);
+  void PassOn();
   void TakeWriter(bool take_over);
   bool StillAllowed();
   void WatchRights();
@@ -70,13 +73,16 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
   std::string name_;
   VmUid uid_;
   UniqueFd hub_;
+  std::shared_ptr<RemoteConsole>
+      remote_;  // of a machine that another node has; then there is no hub_
   bool opened_ = false;
   bool told_ = false;     // the client knows
   bool watched_ = false;  // hub_ is
   bool follow_ = false;
   bool writing_ = false;  // a message is on its way to the client
-  bool ending_ = false;   // when the outbox is empty
-  int records_ = 0;       // of this session that are not on the disk: nothing is sent before
+  bool ending_ = false;   // when the outbox is empty, with last_
+  grpc::Status last_;
+  int records_ = 0;  // of this session that are not on the disk: nothing is sent before
   std::string offset_bytes_;
   std::uint64_t next_offset_ = 0;
   std::string input_;  // that the hub has not taken yet
@@ -105,7 +111,9 @@ void ConsoleSession::OnRequest(bool ok) {
   if (!ok) return End(grpc::Status::OK);  // the client has said all, or is gone
   if (request.has_open() == opened_)
     return End(ToGrpc(InvalidField("open", opened_ ? "only first" : "missing: it comes first")));
+  if (remote_ != nullptr) return PassOn();
   if (request.has_open()) Open(request.open());
+  if (remote_ != nullptr) return;  // which reads on once the request has been passed on
   if (request.message_case() == v1::AttachConsoleRequest::kInput) Input(request.input());
   if (request.has_take_writer()) TakeWriter(request.take_writer().take_over());
   if (reactor_ != nullptr && input_.empty()) reactor_->StartRead(&request);
@@ -120,6 +128,8 @@ void ConsoleSession::Open(const v1::OpenConsole& open) {
   if (!caller) return Deny(caller.error());
   caller_ = std::move(*caller);
   name_ = open.name();
+  if (const std::string node = NodeToAsk(services_, caller_, name_); !node.empty())
+    return OpenElsewhere(node);
   auto uid = services_->manager->UidOf(name_);
   if (!uid) return End(ToGrpc(uid.error()));
   uid_ = *uid;
@@ -134,6 +144,43 @@ void ConsoleSession::Open(const v1::OpenConsole& open) {
   if (!Connect(open.has_offset() ? open.offset() : 0) && reactor_ != nullptr)
     return End(ToGrpc(WrongState(name_, name_ + " does not run")));
   WatchRights();
+}
+
+// All that is said is passed on from here: the other node knows who writes.
+void ConsoleSession::OpenElsewhere(const std::string& node) {
+  opened_ = true;
+  auto channel = services_->forwarder->ChannelTo(node);
+  services_->gate->RecordForwarded(caller_, "Consoles/Attach", name_, "", node,
+                                   channel ? nullptr : &channel.error());
+  if (!channel) return Deny(channel.error());
+  Recorded();
+  RemoteConsole::Events events;
+  // Dropped with the reactor (LetGo), before this session goes.
+  events.on_response = [this](v1::AttachConsoleResponse next) { Send(std::move(next)); };
+  events.on_written = [this] { reactor_->StartRead(&request); };
+  events.on_end = [this, node](const grpc::Status& status) {
+    ending_ = true;
+    if (!status.ok()) last_ = ToGrpc(Forwarder::Explain(node, status));
+    Pump();
+  };
+  remote_ = RemoteConsole::Begin(services_->loop, *channel,
+                                 Forwarder::ContextFor(*context_, caller_), std::move(events));
+  remote_->Write(request);
+  remote_->Next();
+  WatchRights();
+}
+
+// What the client said next. Reading alone is asked for again each second, writing with each message.
+void ConsoleSession::PassOn() {
+  if (!StillAllowed()) return;
+  const Status writes = services_->gate->doorman().StillAdmitted(
+      facts_, DescribeCall("Consoles/Write", access::Permission::kConsole, name_));
+  if (!writes) {
+    const ApiError error = FromError(writes.error(), access::CodeName(writes.error().code));
+    services_->gate->Record(caller_, "Consoles/Write", name_, "", &error);
+    return Deny(error);
+  }
+  remote_->Write(request);
 }
 
 void ConsoleSession::TakeWriter(bool take_over) {
@@ -333,7 +380,8 @@ void ConsoleSession::Send(v1::AttachConsoleResponse next) {
 void ConsoleSession::Pump() {
   if (reactor_ == nullptr || writing_ || records_ > 0) return;
   if (outbox_.empty()) {
-    if (ending_) return End(grpc::Status::OK);
+    if (ending_) return End(last_);
+    if (remote_ != nullptr) return remote_->Next();
     return Watch();
   }
   response = std::move(outbox_.front());
@@ -355,6 +403,7 @@ Reactor* ConsoleSession::LetGo() {
     services_->loop->Unwatch(hub_.get());
     hub_.Reset();
   }
+  if (remote_ != nullptr) std::exchange(remote_, nullptr)->Drop();
   writers_->Drop(uid_, this);
   return std::exchange(reactor_, nullptr);
 }

@@ -18,6 +18,7 @@
 #include "base/file_util.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "grpc/access/forwarded.h"
 #include "grpc/access/server_tls.h"
 #include "grpc/access_service.h"
 #include "grpc/api_metrics.h"
@@ -86,6 +87,7 @@ class Daemon {
   Status PrepareFolders();
   Status PrepareAccess();
   Status PrepareCluster();
+  Status PrepareForwarding();
   Status PrepareManager();
   Status BeginManager(std::function<void(Status)> ready);
   Status StartManager();
@@ -107,7 +109,7 @@ class Daemon {
   access::Identities identities_;
   std::unique_ptr<access::Doorman> doorman_;
   std::unique_ptr<CallGate> gate_;
-  std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::vector<ApiServer::Port> ports_;
   std::unique_ptr<DiskPools> pools_;
   std::unique_ptr<EventLoop> worker_loop_;  // what takes time with disks' files
   std::unique_ptr<NetworkHost> networks_;   // its answers go to loop_
@@ -117,6 +119,8 @@ class Daemon {
   std::unique_ptr<VmSupervisor> supervisor_;
   std::optional<cluster::ClusterConfig> cluster_config_;
   std::unique_ptr<ClusterParts> cluster_;  // on the manager's loop
+  std::string peer_listen_;                // for other nodes; empty: they cannot ask this one
+  std::unique_ptr<Forwarder> forwarder_;
   std::unique_ptr<VmSampler> sampler_;
   std::unique_ptr<NodeHealth> health_;
   ServiceContext services_;
@@ -170,15 +174,42 @@ Status Daemon::PrepareFolders() {
 Status Daemon::PrepareAccess() {
   ASSIGN_OR_RETURN(policy_, access::PolicyStore::Open(config_.state_dir + "/access"));
   ASSIGN_OR_RETURN(audit_, access::AuditLog::Open(config_.state_dir + "/audit.log", &clock_));
+  RETURN_IF_ERROR(PrepareForwarding());
   identities_.Add(std::make_unique<access::LocalIdentity>(&clock_));
   if (!config_.tls_listen.empty()) {
     ASSIGN_OR_RETURN(access::ServerTls tls,
                      access::MakeServerTls(access::TlsFiles::Of(config_.pki_dir)));
-    credentials_ = tls.credentials;
+    ports_.push_back({"tls.listen", config_.tls_listen, tls.credentials});
     identities_.Add(std::make_unique<access::CertificateIdentity>(tls.revoked, &clock_));
   }
   doorman_ = std::make_unique<access::Doorman>(&identities_, policy_.get(), audit_.get());
   gate_ = std::make_unique<CallGate>(doorman_.get());
+  return {};
+}
+
+// Nodes ask one another with the cluster's certificates, at the address of their member of etcd. Before
+// other identities: what the cluster's authority signed is a node's.
+Status Daemon::PrepareForwarding() {
+  if (!cluster_config_ || cluster_config_->ca.empty()) return {};
+  const cluster::MemberConfig& member = cluster_config_->member;
+  if (member.address.empty() || member.certificate.empty()) return {};
+  ASSIGN_OR_RETURN(std::string authority, ReadTextFile(cluster_config_->ca));
+  std::string list = cluster_config_->ca.substr(0, cluster_config_->ca.rfind('/') + 1) + "crl.pem";
+  if (StampOf(list).size < 0) list.clear();
+  ASSIGN_OR_RETURN(
+      access::ServerTls tls,
+      access::MakeServerTls({member.certificate, member.certificate, cluster_config_->ca, list}));
+  const bool v6 = member.address.find(':') != std::string::npos;
+  peer_listen_ =
+      fmt::format("{}{}{}:{}", v6 ? "[" : "", member.address, v6 ? "]" : "", member.api_port);
+  ports_.push_back({"member.api_port", peer_listen_, tls.credentials});
+  identities_.Add(std::make_unique<access::NodeIdentity>(
+      std::move(authority), tls.revoked,
+      [this](const std::string& name) { return published_.peers.Get(name) != nullptr; }, &clock_));
+  forwarder_ = std::make_unique<Forwarder>(
+      config_.node, &published_,
+      Forwarder::Files{cluster_config_->ca, cluster_config_->certificate, cluster_config_->key});
+  services_.forwarder = forwarder_.get();
   return {};
 }
 
@@ -271,11 +302,12 @@ Status Daemon::PrepareCluster() {
 Status Daemon::BeginManager(std::function<void(Status)> ready) {
   if (cluster_config_) {
     etcd::NodeInfo self{config_.node, config_.tls_listen, GEMEL_VERSION, config_.memory_capacity,
-                        false};
-    ASSIGN_OR_RETURN(cluster_, ClusterParts::Create(
-                                   config_.cluster_file, *cluster_config_, std::move(self),
-                                   {loop_.get(), &clock_, supervisor_.get(), manager_->records(),
-                                    [this] { return OrdinaryMemory(published_); }}));
+                        false,        peer_listen_};
+    ASSIGN_OR_RETURN(
+        cluster_,
+        ClusterParts::Create(config_.cluster_file, *cluster_config_, std::move(self),
+                             {loop_.get(), &clock_, supervisor_.get(), manager_->records(),
+                              [this] { return OrdinaryMemory(published_); }, &published_.peers}));
     manager_->Join(cluster_->member());
   }
   manager_->Begin(supervisor_.get(), std::move(ready));
@@ -325,8 +357,8 @@ Status Daemon::Begin() {
   RETURN_IF_ERROR(
       main_loop_->Watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { OnSignal(); }));
   RETURN_IF_ERROR(PrepareFolders());
-  RETURN_IF_ERROR(PrepareAccess());
   RETURN_IF_ERROR(PrepareCluster());
+  RETURN_IF_ERROR(PrepareAccess());
   RETURN_IF_ERROR(PrepareManager());
   RETURN_IF_ERROR(StartManager());
   vms_ = std::make_unique<VirtualMachinesService>(&services_);
@@ -349,7 +381,7 @@ Status Daemon::Begin() {
       ApiServer::Start(config_,
                        {vms_.get(), operations_.get(), events_.get(), nodes_.get(), clusters_.get(),
                         disks_.get(), networks_service_.get(), consoles_.get(), access_.get()},
-                       main_loop_.get(), credentials_, std::move(interceptors)));
+                       main_loop_.get(), ports_, std::move(interceptors)));
   RETURN_IF_ERROR(StartMetrics());
   LOG_UNLIMITED(kInfo, "gemeld", "ready: {}/api.sock, {} machines", config_.run_dir,
                 published_.vms.size());
@@ -366,7 +398,8 @@ int RunDaemon(const DaemonConfig& config, const SupervisorFactory& make_supervis
     if (const Status journal = LogToJournal(); !journal)
       LOG_UNLIMITED(kWarning, "gemeld", "journal: {}", journal.error().message);
   }
-  if (!config.tls_listen.empty()) access::AllowTls13Alone();
+  const bool clustered = StampOf(config.cluster_file).size >= 0;
+  if (!config.tls_listen.empty() || clustered) access::AllowTls13Alone();
   Daemon daemon(config, make_supervisor);
   if (const Status begun = daemon.Begin(); !begun) {
     LOG_UNLIMITED(kError, "gemeld", "{}", begun.error().message);

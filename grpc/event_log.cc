@@ -2,15 +2,37 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace gemel::daemon {
+namespace {
+
+// What stands behind '@' in a token.
+std::optional<EventLog::Position> ParsePosition(std::string_view token) {
+  const std::size_t at = token.rfind('@');
+  const std::size_t dot = token.rfind('.');
+  if (at == std::string_view::npos || dot < at) return std::nullopt;
+  EventLog::Position position;
+  const char* const middle = token.data() + dot;
+  const char* const end = token.data() + token.size();
+  const auto first = std::from_chars(token.data() + at + 1, middle, position.incarnation);
+  const auto second = std::from_chars(middle + 1, end, position.revision);
+  if (first.ec != std::errc() || first.ptr != middle || second.ec != std::errc() ||
+      second.ptr != end)
+    return std::nullopt;
+  return position;
+}
+
+}  // namespace
 
 void EventLog::Keep(std::uint64_t sequence, v1::Event event) {
-  event.set_resume_token(TokenOf(sequence));
+  last_ = sequence;
+  if (event.has_decision()) newest_ = std::max(newest_, PositionOf(event));
+  event.set_resume_token(NewestToken());
   entries_.emplace_back(sequence, std::make_shared<const v1::Event>(std::move(event)));
   if (entries_.size() > kKept) entries_.pop_front();
-  last_ = sequence;
 }
 
 void EventLog::Append(std::uint64_t sequence, v1::Event event) {
@@ -34,8 +56,18 @@ std::map<v1::EventType, std::uint64_t> EventLog::counts() const {
   return counts_;
 }
 
+// "STORE.SEQUENCE", and behind it "@INCARNATION.REVISION" once there were events of the cluster's.
+std::string EventLog::NewestToken() const {
+  if (newest_ == Position{}) return fmt::format("{}.{}", store_id_, last_);
+  return fmt::format("{}.{}@{}.{}", store_id_, last_, newest_.incarnation, newest_.revision);
+}
+
 std::string EventLog::TokenOf(std::uint64_t sequence) const {
-  return fmt::format("{}.{}", store_id_, sequence);
+  MutexLock lock(mutex_);
+  if (!entries_.empty() && sequence >= entries_.front().first && sequence <= last_)
+    return entries_[static_cast<std::size_t>(sequence - entries_.front().first)]
+        .second->resume_token();
+  return sequence == last_ ? NewestToken() : fmt::format("{}.{}", store_id_, sequence);
 }
 
 ApiError EventLog::Expired(std::string_view token) const {
@@ -45,7 +77,8 @@ ApiError EventLog::Expired(std::string_view token) const {
                                   token));
 }
 
-ApiResult<std::uint64_t> EventLog::ParseToken(std::string_view token) const {
+ApiResult<std::uint64_t> EventLog::ParseToken(std::string_view whole) const {
+  const std::string_view token = whole.substr(0, whole.find('@'));
   const std::size_t dot = token.rfind('.');
   std::uint64_t sequence = 0;
   const std::string_view digits = dot == std::string_view::npos ? "" : token.substr(dot + 1);
@@ -60,6 +93,24 @@ ApiResult<std::uint64_t> EventLog::ParseToken(std::string_view token) const {
   return sequence;
 }
 
+ApiResult<EventLog::Place> EventLog::Resume(std::string_view token) const {
+  auto sequence = ParseToken(token);
+  if (sequence) return Place{*sequence, {}};
+  const std::optional<Position> seen = ParsePosition(token);
+  if (!seen || sequence.error().code() != static_cast<int>(Code::kOutOfRange) ||
+      token.substr(0, token.rfind('@')).starts_with(store_id_ + "."))
+    return std::unexpected(std::move(sequence).error());
+  MutexLock lock(mutex_);
+  std::uint64_t after = last_;
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (!entry->second->has_decision()) continue;
+    if (PositionOf(*entry->second) <= *seen) return Place{after, *seen};
+    if (entry->second->decision().after_gap()) break;
+    after = entry->first - 1;
+  }
+  return std::unexpected(Expired(token));
+}
+
 std::uint64_t EventLog::last() const {
   MutexLock lock(mutex_);
   return last_;
@@ -71,7 +122,7 @@ ApiResult<std::vector<EventLog::Entry>> EventLog::After(std::uint64_t sequence,
   std::vector<Entry> found;
   if (sequence >= last_) return found;
   if (entries_.empty() || entries_.front().first > sequence + 1)
-    return std::unexpected(Expired(TokenOf(sequence)));
+    return std::unexpected(Expired(fmt::format("{}.{}", store_id_, sequence)));
   for (std::size_t i = static_cast<std::size_t>(sequence + 1 - entries_.front().first);
        i < entries_.size() && found.size() < limit; ++i)
     found.push_back(entries_[i]);

@@ -23,6 +23,20 @@ class EventLog {
  public:
   using EventPtr = std::shared_ptr<const v1::Event>;
   using Entry = std::pair<std::uint64_t, EventPtr>;
+  // Where one of the cluster's events is in their order.
+  struct Position {
+    std::uint64_t incarnation = 0;
+    std::int64_t revision = 0;
+    auto operator<=>(const Position&) const = default;
+  };
+  static Position PositionOf(const v1::Event& event) {
+    return {event.decision().incarnation(), event.decision().revision()};
+  }
+  // Where a watch goes on: after this sequence number, and without the cluster's events up to there.
+  struct Place {
+    std::uint64_t sequence = 0;
+    Position seen;
+  };
   static constexpr std::size_t kKept = 10'000;
 
   // `store_id` tells this log's tokens from those of a store that was lost.
@@ -35,10 +49,13 @@ class EventLog {
   // How many of each type were appended.
   std::map<v1::EventType, std::uint64_t> counts() const EXCLUDES(mutex_);
 
-  std::string TokenOf(std::uint64_t sequence) const;
+  std::string TokenOf(std::uint64_t sequence) const EXCLUDES(mutex_);
   // The sequence number of a token; kInvalidArgument if it is none, kOutOfRange if events after it are no
   // longer kept or if it is of another store.
   ApiResult<std::uint64_t> ParseToken(std::string_view token) const EXCLUDES(mutex_);
+  // The same, also of another node's token: this log goes on after the cluster's last event of before it.
+  // kOutOfRange, too, if it is not known whether all of the cluster's events after it are here.
+  ApiResult<Place> Resume(std::string_view token) const EXCLUDES(mutex_);
   std::uint64_t last() const EXCLUDES(mutex_);
 
   // Up to `limit` events after `sequence`, oldest first. kOutOfRange as above.
@@ -56,6 +73,7 @@ class EventLog {
 
  private:
   ApiError Expired(std::string_view token) const;
+  std::string NewestToken() const REQUIRES(mutex_);
 
   void Keep(std::uint64_t sequence, v1::Event event) REQUIRES(mutex_);
 
@@ -64,6 +82,7 @@ class EventLog {
   std::deque<Entry> entries_ GUARDED_BY(mutex_);
   std::uint64_t last_ GUARDED_BY(mutex_) = 0;
   std::map<v1::EventType, std::uint64_t> counts_ GUARDED_BY(mutex_);
+  Position newest_ GUARDED_BY(mutex_);  // of the cluster's events
   std::uint64_t next_waiter_ GUARDED_BY(mutex_) = 1;
   std::map<std::uint64_t, std::function<void()>> waiters_ GUARDED_BY(mutex_);
 };

@@ -28,7 +28,8 @@ struct WatchOptions {
   access::Caller caller;
   access::PeerFacts facts;
   std::uint64_t after = 0;
-  bool bookmark = false;  // tell where it begins
+  EventLog::Position seen;  // the cluster's events up to there were told by another node
+  bool bookmark = false;    // tell where it begins
 };
 
 // One stream. Whoever is "busy" with it writes or finishes; everybody else leaves it alone.
@@ -106,6 +107,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::Event> {
   }
 
   bool Wanted(const v1::Event& event) const {
+    if (event.has_decision() && EventLog::PositionOf(event) <= options_.seen) return false;
     return event.resource().starts_with(options_.prefix) && options_.filter.Matches(event) &&
            services_->gate->MayRead(options_.caller, event.resource());
   }
@@ -176,15 +178,16 @@ grpc::ServerWriteReactor<v1::Event>* EventsService::Watch(grpc::CallbackServerCo
   if (!filter) return new RefusedWatch(services_->gate, filter.error());
   auto caller = services_->gate->AdmitList(*context, "Events/Watch", ListScope(request->parent()));
   if (!caller) return new RefusedWatch(services_->gate, caller.error());
-  std::uint64_t after = log.last();
+  EventLog::Place place{log.last(), {}};
   if (!request->resume_token().empty()) {
-    auto sequence = log.ParseToken(request->resume_token());
-    if (!sequence) return new RefusedWatch(services_->gate, sequence.error());
-    after = *sequence;
+    auto found = log.Resume(request->resume_token());
+    if (!found) return new RefusedWatch(services_->gate, found.error());
+    place = *found;
   }
   auto* watch = new WatchReactor(
       services_, WatchOptions{std::move(*prefix), std::move(*filter), std::move(*caller),
-                              access::FactsOf(*context), after, request->resume_token().empty()});
+                              access::FactsOf(*context), place.sequence, place.seen,
+                              request->resume_token().empty()});
   watch->Begin();
   return watch;
 }

@@ -82,9 +82,56 @@ ApiResult<v1::Operation> OperationsService::Find(Context* context, std::string_v
   return *found;
 }
 
+// An operation that is not known here may be another node's, and what a machine's process does is told by
+// the node that has it: whoever is asked judges the caller by what it is of. Null: it is this node's to
+// answer.
+template <class Request>
+OperationsService::Reactor* OperationsService::AskOthers(Context* context, std::string_view method,
+                                                         access::Permission permission,
+                                                         const Request& request,
+                                                         v1::Operation* response) {
+  const std::string& name = request.name();
+  const auto known = services_->published->operations.Get(name);
+  if (services_->forwarder == nullptr || !ParseResourceName("name", "operations", name) ||
+      (known != nullptr && known->metadata().node().empty()))
+    return nullptr;
+  const std::string full = fmt::format("Operations/{}", method);
+  auto caller = services_->gate->Recognise(*context, full, permission, name);
+  if (!caller)
+    return Answer<v1::Operation>(services_, context, std::unexpected(caller.error()), response);
+  std::vector<std::string> nodes = services_->forwarder->Others(*caller);
+  if (known != nullptr)
+    std::erase_if(nodes, [&](const std::string& node) {
+      return known->metadata().node() != "nodes/" + node;
+    });
+  if (nodes.empty()) return nullptr;
+  auto* reactor = context->DefaultReactor();
+  const auto answer = [=, this, caller = *caller,
+                       method_name = std::string(method)](ApiResult<v1::Operation> result) {
+    const int code = result ? 0 : result.error().code();
+    const bool unknown = code == static_cast<int>(Code::kNotFound);
+    if (known != nullptr && (unknown || code == static_cast<int>(Code::kUnavailable))) {
+      access::Caller again;
+      result = Find(context, method_name, permission, name, &again);
+    } else if (unknown) {
+      auto admitted = services_->gate->Admit(*context, full, permission, name);
+      result = std::unexpected(admitted ? ResourceNotFound("operation", name) : admitted.error());
+    } else if (permission != access::Permission::kRead || (!result && IsDenial(result.error()))) {
+      services_->gate->RecordForwarded(caller, full, name, "", "-",
+                                       result ? nullptr : &result.error());
+    }
+    FinishRecorded(services_, reactor, std::move(result), response);
+  };
+  services_->forwarder->AskUntilKnown<v1::Operation>(nodes, full, *caller, *context, request,
+                                                     answer);
+  return reactor;
+}
+
 OperationsService::Reactor* OperationsService::Get(Context* context,
                                                    const v1::GetOperationRequest* request,
                                                    v1::Operation* response) {
+  if (auto* asked = AskOthers(context, "Get", access::Permission::kRead, *request, response))
+    return asked;
   access::Caller caller;
   return Answer<v1::Operation>(
       services_, context, Find(context, "Get", access::Permission::kRead, request->name(), &caller),
@@ -117,6 +164,8 @@ OperationsService::Reactor* OperationsService::List(Context* context,
 OperationsService::Reactor* OperationsService::Cancel(Context* context,
                                                       const v1::CancelOperationRequest* request,
                                                       v1::Operation* response) {
+  if (auto* asked = AskOthers(context, "Cancel", access::Permission::kOperate, *request, response))
+    return asked;
   access::Caller caller;
   auto found = Find(context, "Cancel", access::Permission::kOperate, request->name(), &caller);
   if (!found) return Answer<v1::Operation>(services_, context, found, response);
@@ -139,6 +188,8 @@ OperationsService::Reactor* OperationsService::Cancel(Context* context,
 OperationsService::Reactor* OperationsService::Wait(Context* context,
                                                     const v1::WaitOperationRequest* request,
                                                     v1::Operation* response) {
+  if (auto* asked = AskOthers(context, "Wait", access::Permission::kRead, *request, response))
+    return asked;
   access::Caller caller;
   auto found = Find(context, "Wait", access::Permission::kRead, request->name(), &caller);
   if (!found || found->done()) return Answer<v1::Operation>(services_, context, found, response);

@@ -22,6 +22,9 @@ class OperationsService final : public v1::Operations::CallbackService {
                 v1::Operation* response) override;
 
  private:
+  template <class Request>
+  Reactor* AskOthers(Context* context, std::string_view method, access::Permission permission,
+                     const Request& request, v1::Operation* response);
   // The operation, if the caller may do this to it or to what it works on.
   ApiResult<v1::Operation> Find(Context* context, std::string_view method,
                                 access::Permission permission, const std::string& name,

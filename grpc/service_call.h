@@ -17,6 +17,7 @@
 #include "grpc/call_gate.h"
 #include "grpc/directory.h"
 #include "grpc/filter.h"
+#include "grpc/forwarder.h"
 #include "grpc/page.h"
 #include "grpc/resource_name.h"
 #include "grpc/uuid.h"
@@ -33,7 +34,8 @@ struct ServiceContext {
   VmSampler* sampler = nullptr;  // on it
   Published* published = nullptr;
   const CallGate* gate = nullptr;
-  std::atomic<int> posted{0};  // calls that the loop has not taken up yet
+  Forwarder* forwarder = nullptr;  // null: no other node is asked
+  std::atomic<int> posted{0};      // calls that the loop has not taken up yet
 };
 
 // More calls than this wait for the loop: new ones are refused.
@@ -114,6 +116,45 @@ grpc::ServerUnaryReactor* Answer(const ServiceContext* services,
   return reactor;
 }
 
+// The other node that a call of that machine's must be passed on to; empty: none.
+inline std::string NodeToAsk(const ServiceContext* services, const access::Caller& caller,
+                             std::string_view machine) {
+  return services->forwarder == nullptr ? "" : services->forwarder->NodeOf(caller, machine);
+}
+
+// Passes a call that changes something on to `node`; what became of it is on record here, too.
+template <class Request, class Response>
+grpc::ServerUnaryReactor* ForwardChange(const ServiceContext* services,
+                                        grpc::CallbackServerContext* context,
+                                        const std::string& node, const access::Caller& caller,
+                                        const std::string& method, const std::string& resource,
+                                        const Request& request, Response* response) {
+  auto* reactor = context->DefaultReactor();
+  services->forwarder->Ask<Response>(
+      node, method, caller, *context, request,
+      [=, id = request.request_id()](ApiResult<Response> result) {
+        services->gate->RecordForwarded(caller, method, resource, id, node,
+                                        result ? nullptr : &result.error());
+        FinishRecorded(services, reactor, std::move(result), response);
+      });
+  return reactor;
+}
+
+// The same for one that changes nothing.
+template <class Request, class Response>
+grpc::ServerUnaryReactor* ForwardRead(const ServiceContext* services,
+                                      grpc::CallbackServerContext* context, const std::string& node,
+                                      const access::Caller& caller, const std::string& method,
+                                      const Request& request, Response* response) {
+  auto* reactor = context->DefaultReactor();
+  services->forwarder->Ask<Response>(
+      node, method, caller, *context, request, [=](ApiResult<Response> result) {
+        if (result) *response = std::move(*result);
+        reactor->Finish(result ? grpc::Status::OK : ToGrpc(result.error()));
+      });
+  return reactor;
+}
+
 // A call that changes something: admitted, posted, recorded, answered.
 template <class Request>
 grpc::ServerUnaryReactor* Mutate(ServiceContext* services, grpc::CallbackServerContext* context,
@@ -132,6 +173,9 @@ grpc::ServerUnaryReactor* Mutate(ServiceContext* services, grpc::CallbackServerC
     return refuse(error);
   };
   if (auto good = CheckRequestId(request.request_id()); !good) return record_refused(good.error());
+  if (IsForProcess(full))
+    if (const std::string node = NodeToAsk(services, *caller, resource); !node.empty())
+      return ForwardChange(services, context, node, *caller, full, resource, request, response);
   if (services->posted.load() > kMaxPostedCalls)
     return record_refused(
         MakeApiError(Code::kUnavailable, "OVERLOADED", "too many calls wait; try again"));

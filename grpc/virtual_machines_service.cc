@@ -157,6 +157,9 @@ VirtualMachinesService::Reactor* VirtualMachinesService::Inspect(
   if (!caller)
     return Answer<v1::VirtualMachineInspection>(services_, context, std::unexpected(caller.error()),
                                                 response);
+  if (const std::string node = NodeToAsk(services_, *caller, request->name()); !node.empty())
+    return ForwardRead(services_, context, node, *caller, "VirtualMachines/Inspect", *request,
+                       response);
   auto* reactor = context->DefaultReactor();
   services_->loop->Post([this, reactor, response, name = request->name()] {
     const auto uid = services_->manager->UidOf(name);

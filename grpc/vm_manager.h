@@ -60,6 +60,12 @@ struct VmSample {
   VmStatistics statistics;
 };
 
+// Another node of this one's cluster.
+struct ClusterPeer {
+  std::string address;  // where its gemeld takes calls of other nodes; empty: nowhere
+  bool operator==(const ClusterPeer&) const = default;
+};
+
 // Published to gRPC's threads.
 struct Published {
   Directory<v1::VirtualMachine> vms;
@@ -69,6 +75,7 @@ struct Published {
   Directory<VmSample> samples;      // by the machine's name; VmSampler
   Directory<std::string> problems;  // of the node, by condition: "store"; none: it is well
   Directory<v1::HealthCondition> conditions;  // of the node, as last looked at; NodeHealth
+  Directory<ClusterPeer> peers;               // by name; ClusterMember
   std::unique_ptr<EventLog> events;
 };
 
@@ -161,6 +168,7 @@ class VmManager : private ClusterRecords {
     std::set<std::string> operations;     // that are not done, by name
     // Of a machine of the cluster's: `process` is what it is on whichever node has it.
     ClusterStanding standing;
+    bool stood = false;         // `standing` was told
     bool cluster_call = false;  // a change of it in etcd is under way
   };
   struct Waiter {
@@ -199,6 +207,9 @@ class VmManager : private ClusterRecords {
   void FinishInCluster(CallInfo call, StoredVm next, Batch batch, v1::Operation operation,
                        Reply reply);
   void Renumber(Batch& batch) const;
+  static etcd::MachineCall ToCluster(const CallInfo& call, const Batch& batch,
+                                     const v1::Operation& operation);
+  void TakeCalls(const ClusterSpec& spec, const StoredVm& next, Batch& batch) const;
   void BeginCluster(const Adoption& adoption);
   void FillClusterStatus(const Vm& vm, StoredVm& next) const;
   void PursueHere(Vm& vm);
@@ -208,6 +219,8 @@ class VmManager : private ClusterRecords {
   void OnStanding(const VmUid& uid, const ClusterStanding& standing) override;
   ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) override;
   ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const override;
+  std::map<std::string, std::uint64_t> TakenEvents() const override;
+  bool TakeEvents(const std::vector<v1::Event>& events) override;
 
   // vm_manager_state.cc
   void Touch(v1::VirtualMachine& vm) const;

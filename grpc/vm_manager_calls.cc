@@ -168,8 +168,7 @@ void VmManager::Act(const CallInfo& call, const Request& request, const Reply& r
       NewOperation(call, LastPart(ProjectOf(request.name())), request.name(), next.vm.uid());
   if (auto changed = change(**vm, next, operation, batch); !changed)
     return reply(std::unexpected(std::move(changed).error()));
-  const bool another = next.vm.desired_state() != (*vm)->stored.vm.desired_state();
-  if (IsClusters(**vm) && another)
+  if (IsClusters(**vm))
     return FinishInCluster(call, std::move(next), std::move(batch), std::move(operation), reply);
   FillStatus(**vm, next);
   AddStateEvent(batch, **vm, next, &operation);
@@ -390,7 +389,7 @@ void VmManager::Start(CallInfo call, v1::StartVirtualMachineRequest request, Rep
         vm.not_before_ns = 0;
         next.vm.mutable_status()->set_restart_count(0);
         if (vm.process == Process::kNone && !IsClusters(vm)) next.running_spec = next.vm.spec();
-        operation.mutable_metadata()->set_cancellable(true);
+        operation.mutable_metadata()->set_cancellable(!IsClusters(vm));
         return ChangeDesired(vm, next, v1::DESIRED_STATE_RUNNING, operation, batch);
       });
 }
@@ -409,6 +408,7 @@ void VmManager::Shutdown(CallInfo call, v1::ShutdownVirtualMachineRequest reques
         const auto& timeout =
             request.has_timeout() ? request.timeout() : next.vm.spec().shutdown_timeout();
         v1::OperationMetadata& metadata = *operation.mutable_metadata();
+        if (IsClusters(vm)) metadata.set_node("nodes/" + options_.node);
         *metadata.mutable_deadline_time() = Now();
         metadata.mutable_deadline_time()->set_seconds(metadata.deadline_time().seconds() +
                                                       timeout.seconds());
@@ -433,11 +433,14 @@ void VmManager::Stop(CallInfo call, v1::StopVirtualMachineRequest request, Reply
 }
 
 void VmManager::Reset(CallInfo call, v1::ResetVirtualMachineRequest request, Reply reply) {
-  Act(call, request, reply, [&](Vm& vm, StoredVm&, v1::Operation&, Batch&) -> ApiResult<void> {
-    if (auto here = CheckHere(vm, "reset"); !here) return here;
-    if (vm.process == Process::kRunning && !vm.off_asked) return {};
-    return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
-  });
+  Act(call, request, reply,
+      [&](Vm& vm, StoredVm&, v1::Operation& operation, Batch&) -> ApiResult<void> {
+        if (auto here = CheckHere(vm, "reset"); !here) return here;
+        if (vm.process != Process::kRunning || vm.off_asked)
+          return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
+        if (IsClusters(vm)) operation.mutable_metadata()->set_node("nodes/" + options_.node);
+        return {};
+      });
 }
 
 void VmManager::Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Reply reply) {

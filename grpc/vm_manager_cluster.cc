@@ -22,6 +22,9 @@ ApiError ToApi(const Error& error) {
   return MakeApiError(error.code, kNoMajority, error.message);
 }
 
+// Operations are kept for a day.
+constexpr std::int64_t kCallsMatterSeconds = 24 * 3600;
+
 // What somebody asks for; all else of a record is this node's.
 void CopyWanted(const v1::VirtualMachine& from, v1::VirtualMachine& to) {
   const v1::VirtualMachineStatus status = to.status();
@@ -84,6 +87,42 @@ void VmManager::Renumber(Batch& batch) const {
   });
 }
 
+// As it is made durable with what it changes, for all nodes.
+etcd::MachineCall VmManager::ToCluster(const CallInfo& call, const Batch& batch,
+                                       const v1::Operation& operation) {
+  v1::Operation begun = operation;
+  if (!batch.put_operations.empty() && batch.put_operations.back().name() == operation.name())
+    begun = batch.put_operations.back();
+  begun.clear_response();  // the machine, which is beside it
+  return {call.request_id.empty() ? "" : call.caller + " " + call.request_id, call.fingerprint,
+          begun.SerializeAsString()};
+}
+
+// Calls that other nodes took are known here, too: who repeats one gets its operation, and whoever waits
+// for that may ask any node.
+void VmManager::TakeCalls(const ClusterSpec& spec, const StoredVm& next, Batch& batch) const {
+  for (const etcd::MachineCall& call : spec.calls) {
+    v1::Operation operation;
+    if (!operation.ParseFromString(call.operation) || operations_.contains(operation.name()) ||
+        Now().seconds() - operation.metadata().create_time().seconds() > kCallsMatterSeconds)
+      continue;
+    const std::string& node = operation.metadata().node();
+    if (!node.empty())
+      // That node says how it ended, while it can be asked.
+      EndOperation(batch, operation,
+                   MakeApiError(Code::kAborted, reason::kEndedEarly,
+                                fmt::format("{} cannot be asked: it may or may not have been "
+                                            "carried out there",
+                                            node)));
+    else if (operation.done())
+      EndOperation(batch, operation, next.vm);
+    else
+      batch.put_operations.push_back(operation);
+    if (!call.key.empty() && !requests_.contains(call.key))
+      batch.put_requests.push_back({call.key, call.fingerprint, operation.name()});
+  }
+}
+
 void VmManager::CreateInCluster(CallInfo call, StoredVm next, Reply reply) {
   const std::string name = next.vm.name();
   v1::Operation operation = NewOperation(call, LastPart(ProjectOf(name)), name, next.vm.uid());
@@ -96,6 +135,7 @@ void VmManager::CreateInCluster(CallInfo call, StoredVm next, Reply reply) {
   creating_.insert(name);
   ClusterSpec spec;
   spec.machine = next.vm;
+  spec.calls = {ToCluster(call, {}, operation)};
   cluster_->Create(spec, [this, alive = std::weak_ptr(alive_), call = std::move(call),
                           next = std::move(next), operation = std::move(operation),
                           reply = std::move(reply)](const Result<std::uint32_t>& number) mutable {
@@ -133,6 +173,7 @@ void VmManager::FinishInCluster(CallInfo call, StoredVm next, Batch batch, v1::O
   spec.machine = next.vm;
   spec.deleting = next.deleting;
   spec.at_once = next.vm.desired_state() == v1::DESIRED_STATE_STOPPED;
+  spec.calls = {ToCluster(call, batch, operation)};
   cluster_->Change(
       spec, [this, alive = std::weak_ptr(alive_), uid = next.vm.uid(), call = std::move(call),
              next = std::move(next), batch = std::move(batch), operation = std::move(operation),
@@ -190,10 +231,11 @@ bool VmManager::TakeSpec(const ClusterSpec& spec) {
   next.deleting = spec.deleting;
   next.vm.mutable_status()->mutable_failover()->set_number(spec.vm);
   FillStatus(vm, next);
-  if (next.vm.SerializeAsString() == vm.stored.vm.SerializeAsString() &&
-      next.deleting == vm.stored.deleting)
-    return true;
   Batch batch;
+  TakeCalls(spec, next, batch);
+  if (next.vm.SerializeAsString() == vm.stored.vm.SerializeAsString() &&
+      next.deleting == vm.stored.deleting && batch.put_operations.empty())
+    return true;
   const std::vector<std::string> paths = DifferingPaths(vm.stored.vm.spec(), next.vm.spec());
   if (known == nullptr) {
     AddEvent(batch, v1::EVENT_TYPE_CREATED, next.vm, "CLUSTER", "by another node");
@@ -244,6 +286,7 @@ void VmManager::OnStanding(const VmUid& uid, const ClusterStanding& standing) {
   if (vm == nullptr) return;
   using State = cluster::VmState;
   vm->standing = standing;
+  vm->stood = true;
   vm->process = Process::kNone;
   if (standing.owner_open && standing.record != State::kFree) {
     const bool runs = standing.record == State::kRunning || standing.record == State::kMoving;
@@ -269,6 +312,20 @@ void VmManager::FillClusterStatus(const Vm& vm, StoredVm& next) const {
   if (!standing.here) return;
   for (std::string& path : DifferingPaths(next.running_spec, next.vm.spec()))
     status.add_pending_changes(std::move(path));
+}
+
+std::map<std::string, std::uint64_t> VmManager::TakenEvents() const {
+  std::map<std::string, std::uint64_t> taken;
+  for (const auto& [sequence, event] : published_->events->Kept(0))
+    if (event->has_decision()) taken[event->decision().node()] = event->decision().number();
+  return taken;
+}
+
+bool VmManager::TakeEvents(const std::vector<v1::Event>& events) {
+  Batch batch;
+  for (const v1::Event& event : events)
+    batch.events.emplace_back(last_sequence_ + batch.events.size() + 1, event);
+  return Commit(std::move(batch)).has_value();
 }
 
 // Of what calls ask, what is not the cluster's to do.

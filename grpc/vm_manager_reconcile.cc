@@ -227,6 +227,7 @@ void VmManager::SettleFailure(const Vm& vm, StoredVm& next, Batch& batch) const 
 
 // Operations that have what they wanted, and those that cannot get it any more.
 void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const {
+  if (IsClusters(vm) && !vm.stood) return;  // whether it runs elsewhere is not known yet
   const bool gone = vm.process == Process::kNone && !vm.busy;
   const bool stopped = next.vm.desired_state() == v1::DESIRED_STATE_STOPPED;
   for (const std::string& name : vm.operations) {
@@ -244,6 +245,13 @@ void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batc
       continue;
     }
     if (verb == "Delete" && IsClusters(vm)) continue;  // until it is in the cluster no more
+    if (!operation.metadata().node().empty() && !gone && !IsHere(vm)) {
+      EndOperation(
+          batch, operation,
+          MakeApiError(Code::kAborted, reason::kEndedEarly,
+                       fmt::format("{} is on node {} now", next.vm.name(), vm.standing.owner)));
+      continue;
+    }
     const bool done = ((verb == "Create" || verb == "Start" || verb == "Resume") && runs) ||
                       (verb == "Pause" && vm.process == Process::kPaused && !vm.busy) ||
                       ((verb == "Stop" || verb == "Delete" || verb == "Shutdown") && gone);

@@ -111,8 +111,10 @@ Status CheckMachine(const FormingOptions& options) {
   }
   RETURN_IF_ERROR(CheckFree(wanted.member.address, wanted.member.client_port));
   RETURN_IF_ERROR(CheckFree(wanted.member.address, wanted.member.peer_port));
-  if (wanted.role == cluster::Role::kNode)
+  if (wanted.role == cluster::Role::kNode) {
     RETURN_IF_ERROR(CheckFree(wanted.member.address, wanted.member.join_port));
+    RETURN_IF_ERROR(CheckFree(wanted.member.address, wanted.member.api_port));
+  }
   return {};
 }
 

@@ -49,17 +49,29 @@ Status ParseContextLine(const std::vector<std::string>& words, Contexts& context
 
 }  // namespace
 
+std::vector<std::string> Context::servers() const {
+  std::vector<std::string> all;
+  for (std::size_t begin = 0; begin <= server.size();) {
+    const std::size_t end = std::min(server.find(',', begin), server.size());
+    all.push_back(server.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return all;
+}
+
 Status ValidateContext(const std::string& name, const Context& context) {
   if (!IsWord(name)) return InvalidArgument("context: {}: not one word", name);
-  const std::size_t colon = context.server.rfind(':');
-  const bool path = context.server.starts_with("unix:/");
-  if (!IsWord(context.server) || (!path && (context.local() || colon == std::string::npos)))
-    return InvalidArgument("server: {}: neither HOST:PORT nor unix:/PATH", context.server);
+  for (const std::string& server : context.servers()) {
+    const bool path = server.starts_with("unix:/");
+    const bool port = !IsLocal(server) && server.rfind(':') != std::string::npos;
+    if (!IsWord(server) || (!path && !port))
+      return InvalidArgument("server: {}: neither HOST:PORT nor unix:/PATH", server);
+    if (!path && context.credentials.empty())
+      return InvalidArgument("credentials: {}: needs a folder with cert.pem, key.pem and ca.pem",
+                             server);
+  }
   if (!context.credentials.empty() && !IsWord(context.credentials))
     return InvalidArgument("credentials: {}: a path without spaces", context.credentials);
-  if (!path && context.credentials.empty())
-    return InvalidArgument("credentials: {}: needs a folder with cert.pem, key.pem and ca.pem",
-                           context.server);
   if (!IsWord(context.project) || context.project.find('/') != std::string::npos)
     return InvalidArgument("project: {}: not a project's name", context.project);
   return {};

@@ -6,18 +6,23 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
 namespace gemel::cli {
 
 struct Context {
-  std::string server = "unix:/run/gemel/api.sock";  // or HOST:PORT
+  // Or HOST:PORT; or several of both with commas between, all of one cluster: the first that answers is
+  // asked.
+  std::string server = "unix:/run/gemel/api.sock";
   std::string credentials;  // folder with cert.pem, key.pem, ca.pem; of HOST:PORT alone
   std::string project = "default";
   bool operator==(const Context&) const = default;
-  bool local() const { return server.starts_with("unix:"); }
+  std::vector<std::string> servers() const;  // at least one
 };
+
+inline bool IsLocal(std::string_view server) { return server.starts_with("unix:"); }
 
 // The context of those who have made none.
 inline constexpr std::string_view kLocalContext = "local";

@@ -65,12 +65,16 @@ Status Add(Words words) {
   bool use = false;
   CLI::App app(R"(Examples:
   gemel context add rack7 --server node-a:7443 --credentials ~/alice
+  gemel context add rack7 --server node-a:7443,node-b:7443 --credentials ~/alice
   gemel context add test --server unix:/tmp/gemel/api.sock --project test --use
 
 One more server, or another way to call the same one; an existing one is replaced.)");
   PrepareApp(app, "gemel context add");
   app.add_option("NAME", name, "what to call it")->required();
-  app.add_option("--server", server, "HOST:PORT or unix:/PATH")->type_name("SERVER")->required();
+  app.add_option("--server", server,
+                 "HOST:PORT or unix:/PATH; several of a cluster with commas between")
+      ->type_name("SERVER")
+      ->required();
   app.add_option("--credentials", credentials, "folder with cert.pem, key.pem, ca.pem")
       ->type_name("FOLDER");
   app.add_option("--project,-p", project, "whose VMs are meant")->default_str("default");

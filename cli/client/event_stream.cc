@@ -42,13 +42,14 @@ Result<std::string> TokenOfNow(Session& session) {
 Status FollowEvents(Session& session, std::string token,
                     const std::function<Status(const v1::Event&)>& take,
                     const std::string& filter) {
-  ASSIGN_OR_RETURN(const auto channel, session.Channel());
-  const auto stub = v1::Events::NewStub(channel);
   bool told = false;
+  bool several = false;
   while (true) {
+    ASSIGN_OR_RETURN(const auto channel, session.Channel());
+    const auto stub = v1::Events::NewStub(channel);
     grpc::ClientContext context;
     SetDeadline(session, context);
-    context.set_wait_for_ready(!token.empty());
+    context.set_wait_for_ready(!token.empty() && !several);
     const auto reader = stub->Watch(&context, RequestFor(session, token, filter));
     v1::Event event;
     while (reader->Read(&event)) {
@@ -69,6 +70,7 @@ Status FollowEvents(Session& session, std::string token,
     if (!told) PrintNote("the connection broke; going on when the server is there again");
     told = true;
     usleep(300'000);
+    several = session.GoOn();  // its token counts there, too
   }
 }
 

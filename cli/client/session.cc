@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -23,6 +24,8 @@ namespace {
 
 // Long enough for a server that restarts, short enough for who waits at a terminal.
 constexpr int kConnectMs = 5'000;
+// And this before another server is asked.
+constexpr int kOtherMs = 3'000;
 
 struct Identity {
   std::string certificate;
@@ -57,7 +60,8 @@ Result<bool> Session::Begin(CLI::App& app, Verb kind, Words words) {
   PrepareApp(app, "gemel " + command_);
   app.add_option("--context", context_name_, "another context than the current one")
       ->type_name("NAME");
-  app.add_option("--server", server_option_, "HOST:PORT or unix:/PATH, instead of a context's")
+  app.add_option("--server", server_option_,
+                 "HOST:PORT or unix:/PATH, instead of a context's; or several of a cluster: A,B")
       ->type_name("SERVER");
   app.add_option("--credentials", credentials_option_,
                  "folder with cert.pem, key.pem, ca.pem, instead of the context's")
@@ -115,26 +119,59 @@ Result<std::string> Session::NameOf(std::string_view collection, std::string_vie
   return FullName(project(), collection, text);
 }
 
+bool Session::IsAway(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty();
+}
+
+bool Session::MayRepeat(const google::protobuf::Message& request) {
+  const google::protobuf::Descriptor& type = *request.GetDescriptor();
+  if (const auto* id = type.FindFieldByName("request_id"); id != nullptr)
+    return !request.GetReflection()->GetString(request, id).empty();
+  constexpr std::array<std::string_view, 6> kReading = {"Get",     "List", "Inspect",
+                                                        "Explain", "Wait", "WhoAmI"};
+  return std::ranges::any_of(kReading,
+                             [&](std::string_view verb) { return type.name().starts_with(verb); });
+}
+
+bool Session::GoOn() {
+  if (servers() == 1) return false;
+  at_ = (at_ + 1) % servers();
+  channel_ = nullptr;
+  return true;
+}
+
+// With several servers, one that does not answer at once is passed over; if none does, the one that the
+// next call fails at says why.
 Result<std::shared_ptr<grpc::Channel>> Session::Channel() {
   if (channel_) return channel_;
+  const std::size_t count = servers();
+  for (std::size_t tried = 0; tried < count; ++tried) {
+    ASSIGN_OR_RETURN(channel_, Connect(server()));
+    const auto until =
+        std::chrono::system_clock::now() + std::chrono::milliseconds(count > 1 ? kOtherMs : 0);
+    if (count == 1 || channel_->WaitForConnected(until)) return channel_;
+    at_ = (at_ + 1) % count;
+  }
+  return channel_;
+}
+
+Result<std::shared_ptr<grpc::Channel>> Session::Connect(const std::string& server) const {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   // gRPC takes this for how long one attempt may take, TLS included: a far or busy server needs time.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  if (context_.local()) {
-    channel_ =
-        grpc::CreateCustomChannel(context_.server, grpc::InsecureChannelCredentials(), arguments);
-    return channel_;
-  }
+  if (IsLocal(server))
+    return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
   ASSIGN_OR_RETURN(const Identity identity, ReadCredentials(context_.credentials));
-  channel_ = grpc::CreateCustomChannel(
-      context_.server,
-      grpc::SslCredentials({identity.authority, identity.key, identity.certificate}), arguments);
-  const auto until = std::chrono::system_clock::now() + std::chrono::milliseconds(kConnectMs);
-  static_cast<void>(channel_->WaitForConnected(until));  // the call says what is wrong
-  return channel_;
+  auto channel = grpc::CreateCustomChannel(
+      server, grpc::SslCredentials({identity.authority, identity.key, identity.certificate}),
+      arguments);
+  const auto until = std::chrono::system_clock::now() +
+                     std::chrono::milliseconds(servers() > 1 ? kOtherMs : kConnectMs);
+  static_cast<void>(channel->WaitForConnected(until));  // the call says what is wrong
+  return channel;
 }
 
 std::optional<std::int64_t> Session::TimeLeftMs() const {

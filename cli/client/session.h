@@ -35,7 +35,8 @@ class Session {
   Result<bool> Begin(CLI::App& app, Verb kind, Words words);
 
   const std::string& command() const { return command_; }
-  const std::string& server() const { return context_.server; }
+  // The one that is asked.
+  std::string server() const { return context_.servers().at(at_); }
   const std::string& project() const { return context_.project; }
   std::string parent() const { return "projects/" + project(); }
   Format format() const { return format_; }
@@ -45,26 +46,33 @@ class Session {
   const std::string& request_id() const { return request_id_; }
   Result<std::string> NameOf(std::string_view collection, std::string_view text) const;
 
-  // The channel to the server; made at the first call.
+  // The channel to the server; made at the first call. Of several servers: to the first that is there.
   Result<std::shared_ptr<grpc::Channel>> Channel();
+  // The next call is the next server's, if there are several. Whether there are.
+  bool GoOn();
   // Milliseconds until --timeout; nullopt if there is none.
   std::optional<std::int64_t> TimeLeftMs() const;
   // kDeadlineExceeded once --timeout is over.
   Status CheckTime() const;
   Error ErrorOf(const grpc::Status& status) const;
 
-  // One call, which has 30 s or what --timeout leaves. `wanted_ms`: another limit.
+  // One call, which has 30 s or what --timeout leaves. `wanted_ms`: another limit. If its server goes
+  // away, the next one is asked, unless that could do it twice.
   template <class Service, class Request, class Response>
   Status Call(grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
               const Request& request, Response* response, std::int64_t wanted_ms = 30'000) {
-    ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, Channel());
-    const std::unique_ptr<typename Service::StubInterface> stub = Service::NewStub(channel);
-    grpc::ClientContext context;
-    SetDeadline(context, wanted_ms);
-    const grpc::Status status = (stub.get()->*method)(&context, request, response);
-    if (!status.ok()) return std::unexpected(ErrorOf(status));
-    return {};
+    for (std::size_t asked = 1;; ++asked) {
+      ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, Channel());
+      const std::unique_ptr<typename Service::StubInterface> stub = Service::NewStub(channel);
+      grpc::ClientContext context;
+      SetDeadline(context, wanted_ms);
+      const grpc::Status status = (stub.get()->*method)(&context, request, response);
+      if (status.ok()) return {};
+      const bool again = asked < servers() && IsAway(status) && MayRepeat(request);
+      if (!again) return std::unexpected(ErrorOf(status));
+      GoOn();
+    }
   }
 
   // A message of a list or of one thing, as -o says; `table` is for table and wide.
@@ -78,6 +86,12 @@ class Session {
  private:
   Status ReadContext();
   void SetDeadline(grpc::ClientContext& context, std::int64_t wanted_ms) const;
+  std::size_t servers() const { return context_.servers().size(); }
+  // The server said nothing: it is not there, or the way to it is not.
+  static bool IsAway(const grpc::Status& status);
+  // It changes nothing, or says by its request id that it is the same call.
+  static bool MayRepeat(const google::protobuf::Message& request);
+  Result<std::shared_ptr<grpc::Channel>> Connect(const std::string& server) const;
 
   const std::string command_;
   std::string context_name_;
@@ -95,6 +109,7 @@ class Session {
   Context context_;
   std::optional<std::int64_t> deadline_ms_;  // CLOCK_MONOTONIC
   std::shared_ptr<grpc::Channel> channel_;
+  std::size_t at_ = 0;  // of the servers
 };
 
 // Asks on the terminal whether to go on, having said what will be lost; `yes` answers for the user, and

@@ -149,6 +149,7 @@ class ConsoleSession {
       if (!away || !opened_) return std::unexpected(session_->ErrorOf(status));
       PrintNote("the connection broke; attaching again (Ctrl-] q leaves)");
       usleep(500'000);
+      session_->GoOn();
     }
   }
 

@@ -69,10 +69,11 @@ struct PortKey {
   std::uint16_t* place;
 };
 
-std::array<PortKey, 3> PortKeys(ClusterConfig& config) {
+std::array<PortKey, 4> PortKeys(ClusterConfig& config) {
   return {{{"member.client_port", &config.member.client_port},
            {"member.peer_port", &config.member.peer_port},
-           {"member.join_port", &config.member.join_port}}};
+           {"member.join_port", &config.member.join_port},
+           {"member.api_port", &config.member.api_port}}};
 }
 
 Status SetText(std::string_view key, const std::string& value, ClusterConfig& config) {
@@ -201,8 +202,12 @@ std::string FormatClusterConfig(const ClusterConfig& given) {
                     JsonQuoted(*one.place));
   }
   if (config.member.address.empty()) return text;
-  for (const PortKey& one : PortKeys(config))  // [member] was the last table
+  for (const PortKey& one : PortKeys(config)) {  // [member] was the last table
+    // Programs of before, which may run on, refuse what they do not know.
+    const bool usual = *one.place == MemberConfig().api_port;
+    if (one.place == &config.member.api_port && usual) continue;
     text += fmt::format("{} = {}\n", one.key.substr(one.key.find('.') + 1), *one.place);
+  }
   return text;
 }
 

@@ -18,6 +18,7 @@
 //   client_port = 2379
 //   peer_port = 2380
 //   join_port = 2381                          # a node's alone
+//   api_port = 2382                           # a node's alone: gemeld's, for other nodes
 //   certificate = "/etc/gemel/cluster/member.pem"   # with its key
 //   authority_key = "/etc/gemel/cluster/ca-key.pem" # a node's alone
 //   etcd = "/usr/bin/etcd"
@@ -43,6 +44,7 @@ struct MemberConfig {
   std::uint16_t client_port = 2379;
   std::uint16_t peer_port = 2380;
   std::uint16_t join_port = 2381;
+  std::uint16_t api_port = 2382;
   std::string certificate;
   std::string authority_key;
   std::string etcd = "/usr/bin/etcd";

@@ -65,11 +65,13 @@ std::string_view CodeName(Code code) {
 
 std::string FormatAuditLine(const AuditRecord& record, std::int64_t realtime_ns) {
   const auto quoted = [](std::string_view text) { return JsonQuoted(Shortened(text)); };
+  const std::string via =
+      record.caller.via.empty() ? "" : fmt::format(R"("via":{},)", quoted(record.caller.via));
   return fmt::format(
-      R"({{"time":"{}","who":{},"from":{},"method":{},"resource":{},"outcome":"{}","message":{},)"
+      R"({{"time":"{}","who":{},"from":{},{}"method":{},"resource":{},"outcome":"{}","message":{},)"
       R"("request_id":{}}})"
       "\n",
-      TimeText(realtime_ns), quoted(record.caller.name), quoted(record.caller.address),
+      TimeText(realtime_ns), quoted(record.caller.name), quoted(record.caller.address), via,
       quoted(record.method), quoted(record.resource), CodeName(record.outcome),
       quoted(record.message), quoted(record.request_id));
 }

@@ -4,6 +4,8 @@
 //    "method":"/gemel.v1.VirtualMachines/Start","resource":"projects/web/vms/db","outcome":"OK",
 //    "message":"","request_id":"41f0..."}
 //
+// A call that another node of the cluster passed on has "via":"nodes/b" after "from".
+//
 // A call is answered once its line is on the disk (WhenDurable), and so no answer outlives its line in
 // a power cut. A thread syncs: lines that come while it does share the next sync, so a thousand
 // calls at once wait for two. If the file is moved away (logrotate) or removed, the next line begins

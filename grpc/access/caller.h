@@ -20,6 +20,8 @@ struct Caller {
   std::vector<std::string> also;
   // "unix", "192.0.2.1:50312".
   std::string address;
+  // The node of the cluster that passes the call on, "nodes/b"; empty: the caller asks by itself.
+  std::string via{};
 };
 
 // Whether a binding's member means this caller. "everyone" means anybody who was identified.

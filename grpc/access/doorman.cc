@@ -20,7 +20,12 @@ void Doorman::RecordDenied(const PeerFacts& facts, const Caller* caller, const C
 Result<Caller> Doorman::Recognise(const PeerFacts& facts, const Call& call) const {
   auto caller = identities_->Identify(facts);
   if (!caller) RecordDenied(facts, nullptr, call, caller.error());
-  return caller;
+  if (!caller || facts.forwarded.empty() || !caller->via.empty()) return caller;
+  const Error error{
+      Code::kPermissionDenied,
+      fmt::format("{} speaks for somebody else: nodes of the cluster alone may", caller->name)};
+  RecordDenied(facts, &*caller, call, error);
+  return std::unexpected(error);
 }
 
 Result<Caller> Doorman::Admit(const PeerFacts& facts, const Call& call) const {

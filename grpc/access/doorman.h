@@ -29,7 +29,8 @@ class Doorman {
   Doorman(const Identities* identities, const Authorizer* authorizer, AuditLog* audit)
       : identities_(identities), authorizer_(authorizer), audit_(audit) {}
 
-  // kUnauthenticated or kPermissionDenied, and it is in the audit log.
+  // kUnauthenticated or kPermissionDenied, and it is in the audit log. So is whoever passes on a call of
+  // somebody else's and is no node of the cluster.
   Result<Caller> Admit(const PeerFacts& facts, const Call& call) const;
   // For List and Watch of call.resource as a parent ("projects/-" and "" mean all): whoever may see
   // something in it comes in, and sees of it what MaySee says.

@@ -19,6 +19,7 @@ struct PeerFacts {
   std::string peer;             // as gRPC says: "fd:17", "ipv4:192.0.2.1:50312"
   std::string certificate_pem;  // of a TLS peer; TLS has checked who signed it
   std::string authorization;    // the metadata of that name; "" if there is none
+  std::string forwarded{};      // kForwardedKey's metadata (forwarded.h); "" if there is none
 };
 
 // Any thread.

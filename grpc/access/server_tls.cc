@@ -9,6 +9,7 @@
 
 #include "base/file_util.h"
 #include "base/log.h"
+#include "grpc/access/forwarded.h"
 #include "pki/certificate.h"
 
 namespace gemel::access {
@@ -71,16 +72,19 @@ void AllowTls13Alone() {
 
 Result<ServerTls> MakeServerTls(const TlsFiles& files) {
   RETURN_IF_ERROR(CheckFiles(files));
-  ASSIGN_OR_RETURN(std::shared_ptr<pki::RevocationList> revoked,
-                   pki::RevocationList::Open(files.revocation_list, files.authority));
+  std::shared_ptr<pki::RevocationList> revoked;
+  if (!files.revocation_list.empty()) {
+    ASSIGN_OR_RETURN(revoked, pki::RevocationList::Open(files.revocation_list, files.authority));
+  }
   constexpr unsigned kRefreshSeconds = 1;
   tls::TlsServerCredentialsOptions options(std::make_shared<tls::FileWatcherCertificateProvider>(
       files.key, files.certificate, files.authority, kRefreshSeconds));
   options.watch_root_certs();
   options.watch_identity_key_cert_pairs();
   options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.set_certificate_verifier(
-      tls::ExternalCertificateVerifier::Create<RevocationVerifier>(revoked));
+  if (revoked != nullptr)
+    options.set_certificate_verifier(
+        tls::ExternalCertificateVerifier::Create<RevocationVerifier>(revoked));
   options.set_check_call_host(false);
   return ServerTls{tls::TlsServerCredentials(options), std::move(revoked)};
 }
@@ -91,6 +95,10 @@ PeerFacts FactsOf(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
   if (const auto found = metadata.find("authorization"); found != metadata.end())
     facts.authorization = TextOf(found->second);
+  if (const auto found =
+          metadata.find(grpc::string_ref(kForwardedKey.data(), kForwardedKey.size()));
+      found != metadata.end())
+    facts.forwarded = TextOf(found->second);
   const auto auth = context.auth_context();
   if (!auth || !auth->IsPeerAuthenticated()) return facts;
   const auto pem = auth->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);

@@ -20,7 +20,7 @@ struct TlsFiles {
   std::string certificate;
   std::string key;
   std::string authority;
-  std::string revocation_list;
+  std::string revocation_list;  // empty: none is kept
   static TlsFiles Of(const std::string& pki_folder);
 };
 
@@ -30,7 +30,8 @@ void AllowTls13Alone();
 
 struct ServerTls {
   std::shared_ptr<grpc::ServerCredentials> credentials;
-  // For CertificateIdentity: what the handshake was shown may be revoked while the connection lives.
+  // For CertificateIdentity: what the handshake was shown may be revoked while the connection lives. Null
+  // without a list.
   std::shared_ptr<pki::RevocationList> revoked;
 };
 

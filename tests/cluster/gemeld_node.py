@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import certificates
 import keeper
 import node
 
@@ -17,12 +18,13 @@ VM = "projects/p/vms/web"
 
 
 @contextlib.contextmanager
-def pair_of(etcd, folder, words_of=lambda number: ()):
-    """Nodes a and b, that know of each other. `words_of`: more words of the gemeld of a node."""
+def pair_of(etcd, folder, words_of=lambda number: (), authority=None):
+    """Nodes a and b, that know of each other. `words_of`: more words of the gemeld of a node. `authority`: a
+    folder of certificates.py's; with it they ask each other, too."""
     nodes = []
     try:
         for number, name in ((1, "a"), (2, "b")):
-            nodes.append(GemeldNode(folder, number, name, etcd, words_of(number)))
+            nodes.append(GemeldNode(folder, number, name, etcd, words_of(number), authority))
             nodes[-1].start()
         for one in nodes:
             one.until_member_of(2)
@@ -35,13 +37,19 @@ def pair_of(etcd, folder, words_of=lambda number: ()):
 class GemeldNode:
     """Node `number`, called `name`. Its machines end with close()."""
 
-    def __init__(self, folder, number, name, etcd, words=()):
+    def __init__(self, folder, number, name, etcd, words=(), authority=None):
         self.folder = pathlib.Path(folder) / name
         self.folder.mkdir()
         self.number, self.name = number, name
-        self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number)
+        pid = os.getpid()
+        address = f"127.{110 + number}.{pid >> 8 & 255}.{pid & 255}"
+        tls = authority and certificates.issue(authority, self.folder / "tls", name, [address])
+        self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number, tls=tls)
         file = self.keeper.config
         file.write_text(f'cluster = "test"\nname = "{name}"\n' + file.read_text())
+        if tls:
+            file.write_text(file.read_text() + f'[member]\naddress = "{address}"\n'
+                            f'certificate = "{tls}/member.pem"\n')
         self.daemon = gemeld.Gemeld(
             self.folder / "gemeld", "--node", name, "--cluster", file, *words,
             environment={"GEMEL_DIAL": str(keeper.BUILD / "helpers/dial/gemel-dial")})
@@ -81,11 +89,11 @@ class GemeldNode:
             raise AssertionError(f"{self.name}: not {state} on {owner}: {found.status}") from error
         return found
 
-    def gemel(self, *words):
-        """What the command prints, which has ended well."""
+    def gemel(self, *words, others=()):
+        """What the command prints, which has ended well. `others`: nodes that may answer, too."""
+        servers = [f"unix:{one.daemon.run_dir}/api.sock" for one in (self, *others)]
         done = subprocess.run(
-            [keeper.BUILD / "cli/client/gemel-client", *words,
-             "--server", f"unix:{self.daemon.run_dir}/api.sock"],
+            [keeper.BUILD / "cli/client/gemel-client", *words, "--server", ",".join(servers)],
             capture_output=True, text=True, timeout=keeper.PATIENCE, check=False)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout

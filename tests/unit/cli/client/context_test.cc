@@ -13,7 +13,7 @@ TEST(ContextTest, File_ReadsAsItsParts) {
   ASSERT_TRUE(contexts.has_value()) << contexts.error().message;
   EXPECT_EQ(contexts->current, "rack");
   EXPECT_EQ(contexts->all.at("rack"), (Context{"node-a:7443", "/etc/gemel/alice", "web"}));
-  EXPECT_TRUE(contexts->all.at("local").local());
+  EXPECT_TRUE(IsLocal(contexts->all.at("local").server));
 }
 
 TEST(ContextTest, Format_ReadsBackTheSame) {
@@ -46,6 +46,18 @@ TEST(ContextTest, ValuesThatTheFileCannotHold_AreRefused) {
   EXPECT_FALSE(ValidateContext("a", {"unix:/a b", "", "default"}).has_value());
   EXPECT_FALSE(ValidateContext("a", {"unix:/a", "x y", "default"}).has_value());
   EXPECT_FALSE(ValidateContext("a", {"unix:/a", "", "p/q"}).has_value());
+}
+
+TEST(ContextTest, SeveralServers_AreOneContext) {
+  Context context{"node-a:7443,unix:/run/b.sock", "/etc/alice", "web"};
+  EXPECT_EQ(context.servers(), (std::vector<std::string>{"node-a:7443", "unix:/run/b.sock"}));
+  EXPECT_TRUE(ValidateContext("rack", context).has_value());
+  context.credentials.clear();
+  EXPECT_FALSE(ValidateContext("rack", context).has_value());
+  for (const char* bad : {"node-a:7443,", ",node-a:7443", "node-a:7443,node-b", "a:1,unix:x"}) {
+    context = {bad, "/etc/alice", "web"};
+    EXPECT_FALSE(ValidateContext("rack", context).has_value()) << bad;
+  }
 }
 
 }  // namespace

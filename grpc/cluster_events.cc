@@ -1,0 +1,112 @@
+#include "grpc/cluster_events.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "etcd/spec_codec.h"
+#include "grpc/api_error.h"
+
+namespace gemel::daemon {
+namespace {
+
+constexpr std::size_t kMostWaiting = 256;
+
+}  // namespace
+
+etcd::KvStore::Listener ClusterEvents::listener() {
+  return {[this](const etcd::KvSnapshot& snapshot) { Read(snapshot.keys); },
+          [this](const std::vector<etcd::KeyEvent>& events) {
+            std::vector<etcd::KeyValue> keys;
+            for (const etcd::KeyEvent& event : events)
+              if (!event.deleted) keys.push_back(event.key_value);
+            Read(keys);
+          }};
+}
+
+void ClusterEvents::Read(const std::vector<etcd::KeyValue>& keys) {
+  std::vector<etcd::KeyValue> events;
+  for (const etcd::KeyValue& key : keys)
+    if (etcd::NodeOfEventKey(key.key)) events.push_back(key);
+  std::ranges::sort(events, {}, &etcd::KeyValue::changed);
+  if (!std::exchange(known_, true)) Begin(events);
+  for (const etcd::KeyValue& event : events) Take(event);
+}
+
+// A node that has told none of them yet, or forgot, does not tell old ones as if they were news.
+void ClusterEvents::Begin(const std::vector<etcd::KeyValue>& keys) {
+  taken_ = records_->TakenEvents();
+  if (!taken_.empty()) return;
+  gap_ = !keys.empty();
+  for (const etcd::KeyValue& key : keys) {
+    const Result<etcd::NodeEvent> event = etcd::DecodeEvent(key.value);
+    v1::Event told;
+    if (event && told.ParseFromString(event->event)) {
+      std::uint64_t& taken = taken_[told.decision().node()];
+      taken = std::max(taken, event->number);
+    }
+  }
+}
+
+void ClusterEvents::Take(const etcd::KeyValue& from) {
+  const Result<etcd::NodeEvent> found = etcd::DecodeEvent(from.value);
+  v1::Event event;
+  if (!found || !event.ParseFromString(found->event)) {
+    LOG(kWarning, "cluster", "{}: {}", from.key, found ? "no event" : found.error().message);
+    return;
+  }
+  v1::ClusterDecision& decision = *event.mutable_decision();
+  std::uint64_t& taken = taken_[decision.node()];
+  if (found->number <= taken) return;
+  if (decision.node() == name_) writing_.reset();
+  // Some were written over before they could be read here.
+  if (taken != 0 && found->number != taken + 1) gap_ = true;
+  taken = found->number;
+  decision.set_number(found->number);
+  decision.set_incarnation(found->incarnation);
+  decision.set_revision(from.changed);
+  decision.set_after_gap(std::exchange(gap_, false));
+  incoming_.push_back(std::move(event));
+}
+
+void ClusterEvents::Tell(v1::EventType type, const std::string& resource, const std::string& uid,
+                         const std::string& epoch, std::string_view reason, std::string message,
+                         std::int64_t realtime_ns) {
+  v1::Event event;
+  event.mutable_event_time()->set_seconds(realtime_ns / 1'000'000'000);
+  event.mutable_event_time()->set_nanos(static_cast<std::int32_t>(realtime_ns % 1'000'000'000));
+  event.set_type(type);
+  event.set_resource(resource);
+  event.set_uid(uid);
+  event.set_reason(std::string(reason));
+  event.set_message(Printable(message));
+  event.mutable_decision()->set_node(name_);
+  event.mutable_decision()->set_epoch(epoch);
+  if (outgoing_.size() == kMostWaiting) outgoing_.pop_front();
+  outgoing_.push_back(std::move(event));
+}
+
+void ClusterEvents::Run(bool member, std::uint64_t incarnation) {
+  if (!incoming_.empty() && records_->TakeEvents(incoming_)) incoming_.clear();
+  if (member && known_ && !asked_ && (writing_ || !outgoing_.empty())) Write(incarnation);
+}
+
+// One at a time. After an answer that was lost the same number is written again: who has seen it, tells it
+// once.
+void ClusterEvents::Write(std::uint64_t incarnation) {
+  if (!writing_) {
+    writing_ = {taken_[name_] + 1, std::move(outgoing_.front())};
+    outgoing_.pop_front();
+  }
+  const auto& [number, event] = *writing_;
+  etcd::KvTxn txn;
+  txn.puts = {{etcd::EventKey(node_, number),
+               etcd::EncodeEvent({number, incarnation, event.SerializeAsString()})}};
+  asked_ = true;
+  kv_->Commit(std::move(txn),
+              [this, alive = std::weak_ptr(alive_)](const Result<etcd::KvTxnAnswer>& /*answer*/) {
+                if (!alive.expired()) asked_ = false;
+              });
+}
+
+}  // namespace gemel::daemon
