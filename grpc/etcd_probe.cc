@@ -10,7 +10,7 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::int64_t kPatienceMs = 2'000;
+constexpr std::int64_t kPatienceMs = 1'000;  // of each call: the daemon's end waits for them
 
 // As its URLs have it, without "https://".
 std::string EndpointOf(const etcd::MemberInfo& member) {
@@ -32,12 +32,9 @@ Result<EtcdHealth> AskFile(const std::string& path, const Clock& clock) {
 
 EtcdHealth AskEtcd(etcd::Admin& admin, const Clock& clock) {
   EtcdHealth health;
-  if (const auto alarms = admin.Alarms()) {
-    for (const etcd::AlarmInfo& alarm : *alarms)
-      (alarm.no_space ? health.no_space : health.corrupt) = true;
-  }
   const auto members = admin.Members();
   if (!members) return health;
+  std::size_t answering = 0;
   for (const etcd::MemberInfo& info : *members) {
     EtcdHealth::Member& member = health.members.emplace_back();
     member.name = info.name;
@@ -47,10 +44,16 @@ EtcdHealth AskEtcd(etcd::Admin& admin, const Clock& clock) {
     const std::int64_t asked = clock.MonotonicNow();
     const auto status = admin.StatusOf(endpoint);
     if (!status) continue;
+    ++answering;
     member.answers = true;
     member.round_trip_ns = clock.MonotonicNow() - asked;
     member.leader = status->leader == status->id;
     member.stored_bytes = status->stored_bytes;
+  }
+  if (answering * 2 <= members->size()) return health;  // without a majority nobody says
+  if (const auto alarms = admin.Alarms()) {
+    for (const etcd::AlarmInfo& alarm : *alarms)
+      (alarm.no_space ? health.no_space : health.corrupt) = true;
   }
   return health;
 }

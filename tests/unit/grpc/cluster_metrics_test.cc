@@ -70,7 +70,7 @@ TEST(AskEtcd, MembersThatAnswerOrDoNot_AreToldApart) {
   etcd::FakeEtcdAdmin::State state;
   state.members = {{1, "a", {}, {"https://10.0.0.1:2379"}, false},
                    {2, "w", {}, {"https://10.0.0.3:2379"}, false},
-                   {3, "", {}, {}, true}};
+                   {3, "b", {}, {"https://10.0.0.2:2379"}, false}};
   state.away = {2};
   state.alarms = {{1, true}};
   etcd::FakeEtcdAdmin admin(&state);
@@ -80,9 +80,26 @@ TEST(AskEtcd, MembersThatAnswerOrDoNot_AreToldApart) {
   EXPECT_TRUE(health.members[0].answers);
   EXPECT_TRUE(health.members[0].leader);
   EXPECT_FALSE(health.members[1].answers);
-  EXPECT_FALSE(health.members[2].answers);
+  EXPECT_TRUE(health.members[2].answers);
+  EXPECT_FALSE(health.members[2].leader);
   EXPECT_TRUE(health.no_space);
   EXPECT_FALSE(health.corrupt);
+}
+
+TEST(AskEtcd, WithoutAMajority_AsksForNothingThatNeedsOne) {
+  etcd::FakeEtcdAdmin::State state;
+  state.members = {{1, "a", {}, {"https://10.0.0.1:2379"}, false},
+                   {2, "b", {}, {"https://10.0.0.2:2379"}, false},
+                   {3, "", {}, {}, true}};
+  state.away = {2};
+  state.alarms = {{1, true}};
+  etcd::FakeEtcdAdmin admin(&state);
+  const testing::FakeClock clock;
+  const EtcdHealth health = AskEtcd(admin, clock);
+  EXPECT_TRUE(health.members[0].answers);
+  EXPECT_FALSE(health.members[1].answers);
+  EXPECT_FALSE(health.members[2].answers);
+  EXPECT_FALSE(health.no_space);
 }
 
 }  // namespace
