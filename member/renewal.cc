@@ -40,9 +40,8 @@ Result<Credentials> Renewal::Make(etcd::Admin& admin, const cluster::ClusterConf
   if (config.member.authority_key.empty()) return AskNodes(config, records);
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made,
-                   IssueCredentials(config.name, config.member.address, authority, key, now,
-                                    CertificateSeconds()));
+  ASSIGN_OR_RETURN(Credentials made, IssueCredentials(config.name, config.member.address, authority,
+                                                      key, now, CertificateSeconds()));
   // What is not recorded could not be revoked.
   const auto own = std::ranges::find(records, config.name, &Record::name);
   if (own == records.end()) return made;
