@@ -25,6 +25,7 @@ constexpr int kMaxMessageBytes = 2 << 20;
 constexpr int kMaxStreams = 1000;  // of one connection
 constexpr int kMaxMetadataBytes = 16 << 10;
 constexpr int kKeepaliveMs = 60'000;  // clients that vanished are noticed so
+constexpr int kLeastPingMs = 1000;
 constexpr int kBacklog = 128;
 
 Result<sockaddr_un> AddressOf(const std::string& path) {
@@ -51,6 +52,9 @@ Result<std::unique_ptr<ApiServer>> ApiServer::Start(const DaemonConfig& config,
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  // Other nodes look whether this one is there while a stream between them is quiet (forwarder.cc).
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::vector<int> bound(ports.size(), 0);
   for (std::size_t i = 0; i < ports.size(); ++i)

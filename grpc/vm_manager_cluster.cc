@@ -135,7 +135,9 @@ void VmManager::CreateInCluster(CallInfo call, StoredVm next, Reply reply) {
   creating_.insert(name);
   ClusterSpec spec;
   spec.machine = next.vm;
-  spec.calls = {ToCluster(call, {}, operation)};
+  Batch begun;  // what is not to run has been made with this, for all nodes
+  if (next.vm.desired_state() != v1::DESIRED_STATE_RUNNING) EndOperation(begun, operation, next.vm);
+  spec.calls = {ToCluster(call, begun, operation)};
   cluster_->Create(spec, [this, alive = std::weak_ptr(alive_), call = std::move(call),
                           next = std::move(next), operation = std::move(operation),
                           reply = std::move(reply)](const Result<std::uint32_t>& number) mutable {

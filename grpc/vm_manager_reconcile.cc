@@ -14,8 +14,10 @@ constexpr std::int64_t kFirstRestartMs = 1000;
 constexpr std::int64_t kLastRestartMs = 300'000;
 constexpr std::int64_t kBetweenDiskErrorsNs = 1'000'000'000;
 
+// `restarts`: with the one that is due; 0: it was asked for, and comes at once.
 std::int64_t RestartDelayMs(std::int64_t restarts) {
-  const auto doublings = std::min<std::int64_t>(restarts, 20);
+  if (restarts <= 0) return 0;
+  const auto doublings = std::min<std::int64_t>(restarts - 1, 20);
   return std::min(kFirstRestartMs << doublings, kLastRestartMs);
 }
 
@@ -122,7 +124,7 @@ bool VmManager::Settle(Vm& vm) {
   const bool restarts = (vm.exit && !vm.exit_with_host) || vm.failure;
   if (restarts && next.vm.desired_state() != v1::DESIRED_STATE_STOPPED)
     vm.not_before_ns =
-        clock_->MonotonicNow() + RestartDelayMs(next.vm.status().restart_count() - 1) * 1'000'000;
+        clock_->MonotonicNow() + RestartDelayMs(next.vm.status().restart_count()) * 1'000'000;
   FillStatus(vm, next);
   AddStateEvent(batch, vm, next, cause);
   SettleOperations(vm, next, batch);

@@ -387,7 +387,7 @@ Status Admission::Remove(const std::string& name, bool force) {
   if (member != nullptr)
     RETURN_IF_ERROR(
         CheckRest(*admin, known.records, known.members, *record, *member, config_->Get().name));
-  const Status given_up = self ? CheckGivenUp(*admin, *record) : Status();
+  Status given_up = self ? CheckGivenUp(*admin, *record) : Status();
   if (!given_up && !force) return given_up;
   std::string override;
   if (force) {

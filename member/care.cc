@@ -240,6 +240,7 @@ void Care::Watch(const cluster::ClusterConfig& config, Health& health) {
 // What does not work now is tried again by the next look.
 void Care::Keep(etcd::Admin& admin, const cluster::ClusterConfig& config, Health& health) {
   std::vector<etcd::MemberInfo> members;
+  members.reserve(health.members.size());
   for (const MemberView& one : health.members) members.push_back(one.info);
   const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
   Result<Upkeep> kept = KeepRecords(admin, config, members, now);

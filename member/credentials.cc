@@ -53,6 +53,7 @@ Result<std::string> MakeClusterRevocationList(const std::vector<std::string>& se
                                               std::string_view authority_pem,
                                               std::string_view authority_key, std::int64_t now) {
   std::vector<pki::Revoked> revoked;
+  revoked.reserve(serials.size());
   for (const std::string& serial : serials) revoked.push_back({serial, now});
   return pki::MakeRevocationList(revoked, now, now - kSkew, now + kAuthorityDays * kDay,
                                  authority_key, authority_pem);

@@ -125,8 +125,7 @@ bool Session::IsAway(const grpc::Status& status) {
 
 bool Session::MayRepeat(const google::protobuf::Message& request) {
   const google::protobuf::Descriptor& type = *request.GetDescriptor();
-  if (const auto* id = type.FindFieldByName("request_id"); id != nullptr)
-    return !request.GetReflection()->GetString(request, id).empty();
+  if (type.FindFieldByName("request_id") != nullptr) return false;
   constexpr std::array<std::string_view, 6> kReading = {"Get",     "List", "Inspect",
                                                         "Explain", "Wait", "WhoAmI"};
   return std::ranges::any_of(kReading,

@@ -89,7 +89,7 @@ class Session {
   std::size_t servers() const { return context_.servers().size(); }
   // The server said nothing: it is not there, or the way to it is not.
   static bool IsAway(const grpc::Status& status);
-  // It changes nothing, or says by its request id that it is the same call.
+  // It changes nothing. Request ids are one node's own, but for machines with failover.
   static bool MayRepeat(const google::protobuf::Message& request);
   Result<std::shared_ptr<grpc::Channel>> Connect(const std::string& server) const;
 

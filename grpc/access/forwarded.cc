@@ -15,6 +15,11 @@ bool IsLine(std::string_view text) {
   return std::ranges::none_of(text, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
 }
 
+// Numbers of users and groups mean others there; root is root.
+bool IsOfThisHost(std::string_view name) {
+  return (name.starts_with("uid:") && name != "uid:0") || name.starts_with("gid:");
+}
+
 std::vector<std::string> LinesOf(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {
@@ -29,10 +34,11 @@ std::vector<std::string> LinesOf(std::string_view text) {
 
 std::string FormatForwarded(const Caller& caller) {
   std::string text =
-      fmt::format("{}\n{}\n{}\n{}\n", kFormat,
+      fmt::format("{}\n{}\n{}{}\n{}\n", kFormat,
                   caller.kind == Caller::Kind::kCertificate ? kCertificateWord : kLocalWord,
-                  caller.name, caller.address);
-  for (const std::string& name : caller.also) text += name + "\n";
+                  caller.name, IsOfThisHost(caller.name) ? " of another node" : "", caller.address);
+  for (const std::string& name : caller.also)
+    if (!IsOfThisHost(name)) text += name + "\n";
   return text;
 }
 

@@ -23,7 +23,7 @@ namespace gemel::access {
 // gRPC takes any bytes under a key that ends so.
 inline constexpr std::string_view kForwardedKey = "gemel-forwarded-bin";
 
-// Lines: "1", the kind, the name, the address, then each other name.
+// Lines: "1", the kind, the name, the address, then each other name that means the same on all nodes.
 std::string FormatForwarded(const Caller& caller);
 // kInvalidArgument for anything but that. `via` is not in it.
 Result<Caller> ParseForwarded(std::string_view text);

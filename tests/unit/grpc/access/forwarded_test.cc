@@ -26,8 +26,16 @@ TEST(ForwardedTest, WhatIsFormatted_IsReadBack) {
   EXPECT_EQ(read->kind, Caller::Kind::kLocal);
   EXPECT_EQ(read->name, "user:alice");
   EXPECT_EQ(read->address, "unix");
-  EXPECT_EQ(read->also, Alice().also);
+  EXPECT_EQ(read->also, std::vector<std::string>{"group:web"});  // uid 7 is somebody else there
   EXPECT_EQ(read->via, "");
+}
+
+TEST(ForwardedTest, NumbersOfUsers_MeanNobodyOnAnotherNode) {
+  const Caller nameless{Caller::Kind::kLocal, "uid:1001", {"uid:1001", "gid:7", "uid:0"}, "unix"};
+  const auto read = ParseForwarded(FormatForwarded(nameless));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->name, "uid:1001 of another node");
+  EXPECT_EQ(read->also, std::vector<std::string>{"uid:0"});
 }
 
 TEST(ForwardedTest, AnythingElse_IsRefused) {
@@ -150,7 +158,10 @@ TEST(DoormanForwardingTest, ClientThatSpeaksForSomebodyElse_IsRefusedAndOnRecord
   EXPECT_EQ(refused.error().code, Code::kPermissionDenied);
   const std::string text = ReadTextFile(log).value_or("");
   EXPECT_NE(text.find(R"("who":"user:root")"), std::string::npos) << text;
-  EXPECT_TRUE(doorman.Admit({"fd:7", "", "nodes/b", FormatForwarded(Alice())}, call).has_value());
+  const PeerFacts of_node{"fd:7", "", "nodes/b", FormatForwarded(Alice())};
+  EXPECT_TRUE(doorman.Admit(of_node, call).has_value());
+  const Call another{"/gemel.v1.Access/SetBinding", Permission::kGrant, "*", ""};
+  EXPECT_EQ(doorman.Admit(of_node, another).error().code, Code::kPermissionDenied);
 }
 
 TEST(AuditLineTest, CallThatANodePassedOn_NamesTheNode) {
