@@ -215,7 +215,7 @@ def integration(log, options):
 
 def api(log, options):
     if options.mode != LONG:
-        return pytest("tests/api", log, timeout=1200, lanes=6, GEMEL_SIGKILL_ROUNDS="20")
+        return pytest("tests/api", log, timeout=1200, lanes=4, GEMEL_SIGKILL_ROUNDS="20")
     return pytest("tests/api", log, timeout=8 * 3600, GEMEL_SIGKILL_ROUNDS="500",
                   GEMEL_LOAD_DEFINED="500", GEMEL_LOAD_GUESTS="100", GEMEL_LOAD_CALLS="100",
                   GEMEL_LIFE_ROUNDS="10000")
