@@ -11,23 +11,33 @@ namespace gemel::daemon {
 namespace {
 
 constexpr std::size_t kMostWaiting = 256;
+// A node that numbered so many while this one was away would have been seen: the value is not a node's.
+constexpr std::uint64_t kMostMissed = 1U << 24;
 
 }  // namespace
 
 etcd::KvStore::Listener ClusterEvents::listener() {
-  return {[this](const etcd::KvSnapshot& snapshot) { Read(snapshot.keys); },
+  return {[this](const etcd::KvSnapshot& snapshot) {
+            slots_.clear();
+            Read(snapshot.keys);
+          },
           [this](const std::vector<etcd::KeyEvent>& events) {
             std::vector<etcd::KeyValue> keys;
-            for (const etcd::KeyEvent& event : events)
+            for (const etcd::KeyEvent& event : events) {
+              slots_.erase(event.key_value.key);
               if (!event.deleted) keys.push_back(event.key_value);
+            }
             Read(keys);
           }};
 }
 
 void ClusterEvents::Read(const std::vector<etcd::KeyValue>& keys) {
   std::vector<etcd::KeyValue> events;
-  for (const etcd::KeyValue& key : keys)
-    if (etcd::NodeOfEventKey(key.key)) events.push_back(key);
+  for (const etcd::KeyValue& key : keys) {
+    const auto writer = etcd::NodeOfEventKey(key.key);
+    if (writer) events.push_back(key);
+    if (writer == node_) slots_[key.key] = key.changed;
+  }
   std::ranges::sort(events, {}, &etcd::KeyValue::changed);
   if (!std::exchange(known_, true)) Begin(events);
   for (const etcd::KeyValue& event : events) Take(event);
@@ -58,7 +68,16 @@ void ClusterEvents::Take(const etcd::KeyValue& from) {
   v1::ClusterDecision& decision = *event.mutable_decision();
   std::uint64_t& taken = taken_[decision.node()];
   if (found->number <= taken) return;
-  if (decision.node() == name_) writing_.reset();
+  const auto writer = etcd::NodeOfEventKey(from.key);
+  if (!writer || etcd::EventKey(*writer, found->number) != from.key ||
+      found->number - taken > kMostMissed) {
+    LOG(kWarning, "cluster", "{}: event {} of {} does not belong there", from.key, found->number,
+        Printable(decision.node()));
+    return;
+  }
+  event.set_reason(Printable(event.reason()));
+  event.set_message(Printable(event.message()));
+  if (decision.node() == name_) EndWriting(found->event);
   // Some were written over before they could be read here.
   if (taken != 0 && found->number != taken + 1) gap_ = true;
   taken = found->number;
@@ -67,6 +86,13 @@ void ClusterEvents::Take(const etcd::KeyValue& from) {
   decision.set_revision(from.changed);
   decision.set_after_gap(std::exchange(gap_, false));
   incoming_.push_back(std::move(event));
+}
+
+// Of what was seen under this node's name. It may be what a process before this one had on its way.
+void ClusterEvents::EndWriting(const std::string& seen) {
+  if (writing_ && writing_->second.SerializeAsString() != seen)
+    outgoing_.push_front(std::move(writing_->second));
+  writing_.reset();
 }
 
 void ClusterEvents::Tell(v1::EventType type, const std::string& resource, const std::string& uid,
@@ -91,8 +117,8 @@ void ClusterEvents::Run(bool member, std::uint64_t incarnation) {
   if (member && known_ && !asked_ && (writing_ || !outgoing_.empty())) Write(incarnation);
 }
 
-// One at a time. After an answer that was lost the same number is written again: who has seen it, tells it
-// once.
+// One at a time. After an answer that was lost the same is asked for again, and refused if it was written:
+// it has one revision, which is its place in the order.
 void ClusterEvents::Write(std::uint64_t incarnation) {
   if (!writing_) {
     writing_ = {taken_[name_] + 1, std::move(outgoing_.front())};
@@ -100,8 +126,10 @@ void ClusterEvents::Write(std::uint64_t incarnation) {
   }
   const auto& [number, event] = *writing_;
   etcd::KvTxn txn;
-  txn.puts = {{etcd::EventKey(node_, number),
-               etcd::EncodeEvent({number, incarnation, event.SerializeAsString()})}};
+  const std::string slot = etcd::EventKey(node_, number);
+  const auto seen = slots_.find(slot);
+  txn.compares = {{slot, seen == slots_.end() ? 0 : seen->second}};
+  txn.puts = {{slot, etcd::EncodeEvent({number, incarnation, event.SerializeAsString()})}};
   asked_ = true;
   kv_->Commit(std::move(txn),
               [this, alive = std::weak_ptr(alive_)](const Result<etcd::KvTxnAnswer>& /*answer*/) {

@@ -37,6 +37,7 @@ class ClusterEvents {
   void Read(const std::vector<etcd::KeyValue>& keys);
   void Begin(const std::vector<etcd::KeyValue>& keys);
   void Take(const etcd::KeyValue& from);
+  void EndWriting(const std::string& seen);
   void Write(std::uint64_t incarnation);
 
   const cluster::NodeId node_;
@@ -46,6 +47,7 @@ class ClusterEvents {
   bool known_ = false;                          // what etcd has was read once
   bool gap_ = false;                            // before the next one that comes
   std::map<std::string, std::uint64_t> taken_;  // the highest number, by node
+  std::map<std::string, std::int64_t> slots_;   // this node's keys: when they were last written
   std::deque<v1::Event> outgoing_;
   // What is being written, and its number, until it is seen.
   std::optional<std::pair<std::uint64_t, v1::Event>> writing_;

@@ -42,6 +42,7 @@ class ConsoleSession : public std::enable_shared_from_this<ConsoleSession> {
   void End(const grpc::Status& status);
 
  private:
+  void OnAllSaid();
   void Open(const v1::OpenConsole& open);
   void OpenElsewhere(const std::string& node);
   void PassOn();
@@ -108,7 +109,7 @@ void ConsoleWriters::Drop(const std::string& uid, const ConsoleSession* session)
 
 void ConsoleSession::OnRequest(bool ok) {
   if (reactor_ == nullptr) return;
-  if (!ok) return End(grpc::Status::OK);  // the client has said all, or is gone
+  if (!ok) return OnAllSaid();
   if (request.has_open() == opened_)
     return End(ToGrpc(InvalidField("open", opened_ ? "only first" : "missing: it comes first")));
   if (remote_ != nullptr) return PassOn();
@@ -117,6 +118,13 @@ void ConsoleSession::OnRequest(bool ok) {
   if (request.message_case() == v1::AttachConsoleRequest::kInput) Input(request.input());
   if (request.has_take_writer()) TakeWriter(request.take_writer().take_over());
   if (reactor_ != nullptr && input_.empty()) reactor_->StartRead(&request);
+}
+
+// Or the client is gone, which OnCancel tells.
+void ConsoleSession::OnAllSaid() {
+  if (!opened_) return End(grpc::Status::OK);
+  if (remote_ != nullptr) return remote_->EndOfInput();
+  writers_->Drop(uid_, this);
 }
 
 void ConsoleSession::Open(const v1::OpenConsole& open) {
@@ -163,8 +171,9 @@ void ConsoleSession::OpenElsewhere(const std::string& node) {
     if (!status.ok()) last_ = ToGrpc(Forwarder::Explain(node, status));
     Pump();
   };
-  remote_ = RemoteConsole::Begin(services_->loop, *channel,
-                                 Forwarder::ContextFor(*context_, caller_), std::move(events));
+  remote_ =
+      RemoteConsole::Begin(services_->loop, *channel, Forwarder::ContextFor(*context_, caller_),
+                           std::move(events), services_->forwarder->streams());
   remote_->Write(request);
   remote_->Next();
   WatchRights();

@@ -146,6 +146,7 @@ Daemon::~Daemon() {
   metrics_.reset();
   etcd_probe_.reset();
   server_.reset();
+  if (forwarder_ != nullptr) forwarder_->WaitForStreams();
   if (worker_thread_.joinable()) {
     worker_loop_->Stop();
     worker_thread_.join();

@@ -90,6 +90,12 @@ ApiResult<std::shared_ptr<grpc::Channel>> Forwarder::ChannelTo(const std::string
   return kept.channel;
 }
 
+void Forwarder::WaitForStreams() {
+  const std::future<void> ended = streams_->ended.get_future();
+  streams_.reset();
+  ended.wait();
+}
+
 ApiError Forwarder::Explain(const std::string& node, const grpc::Status& status) {
   ApiError error;
   const bool of_gemeld =

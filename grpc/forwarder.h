@@ -8,6 +8,7 @@
 #include <grpcpp/server_context.h>
 
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -46,6 +47,10 @@ class Forwarder {
                                                          const access::Caller& caller);
   // kUnavailable names the node. New certificates and addresses make new channels.
   ApiResult<std::shared_ptr<grpc::Channel>> ChannelTo(const std::string& node) EXCLUDES(mutex_);
+  // For whoever has a stream to another node, as long as gRPC may call it back.
+  std::shared_ptr<const void> streams() const { return streams_; }
+  // Returns when there is none. Once, and no more are begun.
+  void WaitForStreams();
   // What a caller is told of an answer that is none.
   static ApiError Explain(const std::string& node, const grpc::Status& status);
 
@@ -106,9 +111,16 @@ class Forwarder {
     std::shared_ptr<grpc::Channel> channel;
   };
 
+  // Its last owner says that it was the last.
+  struct Streams {
+    ~Streams() { ended.set_value(); }
+    std::promise<void> ended;
+  };
+
   const std::string node_;
   const Published* const published_;
   const Files files_;
+  std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
   Mutex mutex_;
   std::map<std::string, Kept> channels_ GUARDED_BY(mutex_);  // by node
 };

@@ -10,8 +10,9 @@ class RemoteConsole::Stream final
  public:
   Stream(EventLoop* loop, std::shared_ptr<RemoteConsole> console,
          const std::shared_ptr<grpc::Channel>& channel,
-         std::unique_ptr<grpc::ClientContext> context)
-      : loop_(loop),
+         std::unique_ptr<grpc::ClientContext> context, std::shared_ptr<const void> held)
+      : held_(std::move(held)),
+        loop_(loop),
         console_(std::move(console)),
         stub_(v1::Consoles::NewStub(channel)),
         context_(std::move(context)) {}
@@ -38,6 +39,7 @@ class RemoteConsole::Stream final
   v1::AttachConsoleResponse response;
 
  private:
+  const std::shared_ptr<const void> held_;
   EventLoop* const loop_;
   const std::shared_ptr<RemoteConsole> console_;
   const std::unique_ptr<v1::Consoles::Stub> stub_;
@@ -47,9 +49,11 @@ class RemoteConsole::Stream final
 std::shared_ptr<RemoteConsole> RemoteConsole::Begin(EventLoop* loop,
                                                     const std::shared_ptr<grpc::Channel>& channel,
                                                     std::unique_ptr<grpc::ClientContext> context,
-                                                    Events events) {
+                                                    Events events,
+                                                    std::shared_ptr<const void> held) {
   std::shared_ptr<RemoteConsole> made(new RemoteConsole(std::move(events)));
-  made->stream_ = new Stream(loop, made, channel, std::move(context));  // gRPC's from here on
+  // gRPC's from here on.
+  made->stream_ = new Stream(loop, made, channel, std::move(context), std::move(held));
   made->stream_->Begin();
   return made;
 }
@@ -58,6 +62,10 @@ void RemoteConsole::Write(v1::AttachConsoleRequest request) {
   if (broken_) return;  // its end is about to be told
   stream_->request = std::move(request);
   stream_->StartWrite(&stream_->request);
+}
+
+void RemoteConsole::EndOfInput() {
+  if (!broken_) stream_->StartWritesDone();
 }
 
 void RemoteConsole::Next() {

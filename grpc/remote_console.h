@@ -21,12 +21,15 @@ class RemoteConsole : public std::enable_shared_from_this<RemoteConsole> {
     std::function<void(const grpc::Status&)> on_end;             // once, last
   };
 
+  // `held` is let go when gRPC calls back no more: until then the loop must run.
   static std::shared_ptr<RemoteConsole> Begin(EventLoop* loop,
                                               const std::shared_ptr<grpc::Channel>& channel,
                                               std::unique_ptr<grpc::ClientContext> context,
-                                              Events events);
+                                              Events events, std::shared_ptr<const void> held);
   // Not before the last one was written.
   void Write(v1::AttachConsoleRequest request);
+  // Nothing more is written, and what was is not lost. As Write, not before the last one was written.
+  void EndOfInput();
   // Asks for a response, unless one was asked for that has not come.
   void Next();
   // Nothing is told from here on.

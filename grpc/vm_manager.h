@@ -209,7 +209,8 @@ class VmManager : private ClusterRecords {
   void Renumber(Batch& batch) const;
   static etcd::MachineCall ToCluster(const CallInfo& call, const Batch& batch,
                                      const v1::Operation& operation);
-  void TakeCalls(const ClusterSpec& spec, const StoredVm& next, Batch& batch) const;
+  void TakeCalls(const ClusterSpec& spec, const Vm& vm, const StoredVm& next, Batch& batch) const;
+  void SupersedeTaken(Batch& batch, const Vm& vm, const v1::Operation& by) const;
   void BeginCluster(const Adoption& adoption);
   void FillClusterStatus(const Vm& vm, StoredVm& next) const;
   void PursueHere(Vm& vm);
@@ -234,6 +235,7 @@ class VmManager : private ClusterRecords {
   void EndOperation(Batch& batch, v1::Operation operation,
                     const google::protobuf::Message& result) const;
   void Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const;
+  static ApiError Superseded(const v1::Operation& by);
   void AddOperationEvents(Batch& batch) const;
   Status Commit(Batch batch);
   void Apply(const Batch& batch);
@@ -349,6 +351,7 @@ class VmManager : private ClusterRecords {
   std::map<std::uint64_t, Waiter> waiters_;
   std::uint64_t next_waiter_ = 1;
   std::uint64_t last_sequence_ = 0;
+  std::map<std::string, std::uint64_t> taken_decisions_;  // by node: the last that was told here
   std::function<void(Status)> ready_;
   std::optional<HostStop> host_stop_;
   // Answers of the supervisor that come after the manager's end find it gone.

@@ -45,6 +45,7 @@ void VmManager::Begin(VmSupervisor* supervisor, std::function<void(Status)> read
 void VmManager::LoadContents(StoreContents contents) {
   published_->events = std::make_unique<EventLog>(contents.id);
   last_sequence_ = contents.last_sequence;
+  taken_decisions_ = std::move(contents.taken_decisions);
   for (auto& [sequence, event] : contents.events)
     published_->events->Restore(sequence, std::move(event));
   for (StoredVm& stored : contents.vms) {

@@ -25,6 +25,11 @@ ApiError ToApi(const Error& error) {
 // Operations are kept for a day.
 constexpr std::int64_t kCallsMatterSeconds = 24 * 3600;
 
+bool SaysWhetherItRuns(std::string_view verb) {
+  return verb == "Create" || verb == "Start" || verb == "Stop" || verb == "Shutdown" ||
+         verb == "Delete";
+}
+
 // What somebody asks for; all else of a record is this node's.
 void CopyWanted(const v1::VirtualMachine& from, v1::VirtualMachine& to) {
   const v1::VirtualMachineStatus status = to.status();
@@ -100,7 +105,9 @@ etcd::MachineCall VmManager::ToCluster(const CallInfo& call, const Batch& batch,
 
 // Calls that other nodes took are known here, too: who repeats one gets its operation, and whoever waits
 // for that may ask any node.
-void VmManager::TakeCalls(const ClusterSpec& spec, const StoredVm& next, Batch& batch) const {
+void VmManager::TakeCalls(const ClusterSpec& spec, const Vm& vm, const StoredVm& next,
+                          Batch& batch) const {
+  std::optional<v1::Operation> newest;  // of those that say whether it runs
   for (const etcd::MachineCall& call : spec.calls) {
     v1::Operation operation;
     if (!operation.ParseFromString(call.operation) || operations_.contains(operation.name()) ||
@@ -120,7 +127,21 @@ void VmManager::TakeCalls(const ClusterSpec& spec, const StoredVm& next, Batch& 
       batch.put_operations.push_back(operation);
     if (!call.key.empty() && !requests_.contains(call.key))
       batch.put_requests.push_back({call.key, call.fingerprint, operation.name()});
+    if (SaysWhetherItRuns(operation.metadata().verb())) newest = std::move(operation);
   }
+  if (newest) SupersedeTaken(batch, vm, *newest);
+}
+
+// As the node that took `by` did.
+void VmManager::SupersedeTaken(Batch& batch, const Vm& vm, const v1::Operation& by) const {
+  std::vector<v1::Operation> taken;
+  std::erase_if(batch.put_operations, [&](v1::Operation& operation) {
+    const bool before = !operation.done() && operation.name() != by.name();
+    if (before) taken.push_back(std::move(operation));
+    return before;
+  });
+  for (v1::Operation& operation : taken) EndOperation(batch, std::move(operation), Superseded(by));
+  Supersede(batch, vm, by);
 }
 
 void VmManager::CreateInCluster(CallInfo call, StoredVm next, Reply reply) {
@@ -234,7 +255,7 @@ bool VmManager::TakeSpec(const ClusterSpec& spec) {
   next.vm.mutable_status()->mutable_failover()->set_number(spec.vm);
   FillStatus(vm, next);
   Batch batch;
-  TakeCalls(spec, next, batch);
+  TakeCalls(spec, vm, next, batch);
   if (next.vm.SerializeAsString() == vm.stored.vm.SerializeAsString() &&
       next.deleting == vm.stored.deleting && batch.put_operations.empty())
     return true;
@@ -316,18 +337,16 @@ void VmManager::FillClusterStatus(const Vm& vm, StoredVm& next) const {
     status.add_pending_changes(std::move(path));
 }
 
-std::map<std::string, std::uint64_t> VmManager::TakenEvents() const {
-  std::map<std::string, std::uint64_t> taken;
-  for (const auto& [sequence, event] : published_->events->Kept(0))
-    if (event->has_decision()) taken[event->decision().node()] = event->decision().number();
-  return taken;
-}
+std::map<std::string, std::uint64_t> VmManager::TakenEvents() const { return taken_decisions_; }
 
 bool VmManager::TakeEvents(const std::vector<v1::Event>& events) {
   Batch batch;
   for (const v1::Event& event : events)
     batch.events.emplace_back(last_sequence_ + batch.events.size() + 1, event);
-  return Commit(std::move(batch)).has_value();
+  if (!Commit(std::move(batch))) return false;
+  for (const v1::Event& event : events)
+    taken_decisions_[event.decision().node()] = event.decision().number();
+  return true;
 }
 
 // Of what calls ask, what is not the cluster's to do.

@@ -136,12 +136,14 @@ void VmManager::EndOperation(Batch& batch, v1::Operation operation,
 
 // What asks for another state than `by` will not come about.
 void VmManager::Supersede(Batch& batch, const Vm& vm, const v1::Operation& by) const {
-  for (const std::string& name : vm.operations) {
-    EndOperation(batch, operations_.at(name),
-                 MakeApiError(Code::kAborted, reason::kSuperseded,
-                              fmt::format("superseded by {} ({})", by.metadata().verb(), by.name()),
-                              {{"operation", by.name()}}));
-  }
+  for (const std::string& name : vm.operations)
+    EndOperation(batch, operations_.at(name), Superseded(by));
+}
+
+ApiError VmManager::Superseded(const v1::Operation& by) {
+  return MakeApiError(Code::kAborted, reason::kSuperseded,
+                      fmt::format("superseded by {} ({})", by.metadata().verb(), by.name()),
+                      {{"operation", by.name()}});
 }
 
 void VmManager::AddUpkeep(Batch& batch) const {

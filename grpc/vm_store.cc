@@ -25,6 +25,9 @@ CREATE INDEX IF NOT EXISTS requests_by_operation ON requests (operation);
 CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);
 )";
 
+// Keys of `meta`: what of a node's decisions was told, which outlives the events.
+constexpr std::string_view kTaken = "taken/";
+
 // SQLITE_FULL, SQLITE_IOERR and the like, as a caller can act upon them.
 Code CodeOf(int sqlite) {
   switch (sqlite & 0xff) {
@@ -193,8 +196,17 @@ Status SqliteStore::Apply(const Batch& batch) {
   for (const StoredRequest& request : batch.put_requests)
     RETURN_IF_ERROR(Run("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3)",
                         {request.key, request.fingerprint, request.operation}));
-  for (const auto& [sequence, event] : batch.events)
+  return ApplyEvents(batch);
+}
+
+Status SqliteStore::ApplyEvents(const Batch& batch) {
+  for (const auto& [sequence, event] : batch.events) {
     RETURN_IF_ERROR(RunNumbered("INSERT INTO events VALUES (?1, ?2)", sequence, Bytes(event)));
+    if (event.has_decision())
+      RETURN_IF_ERROR(Run("INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
+                          {fmt::format("{}{}", kTaken, event.decision().node()),
+                           fmt::format("{}", event.decision().number())}));
+  }
   if (batch.delete_events_below > 0)
     RETURN_IF_ERROR(
         RunNumbered("DELETE FROM events WHERE sequence < ?1", batch.delete_events_below, ""));
@@ -224,6 +236,11 @@ Result<StoreContents> SqliteStore::Load() {
   ASSIGN_OR_RETURN(const auto requests,
                    Select("SELECT key, fingerprint, operation FROM requests", 3));
   for (const auto& row : requests) contents.requests.push_back({row[0], row[1], row[2]});
+  RETURN_IF_ERROR(LoadEvents(contents));
+  return contents;
+}
+
+Status SqliteStore::LoadEvents(StoreContents& contents) {
   ASSIGN_OR_RETURN(const auto events,
                    Select("SELECT sequence, body FROM events ORDER BY sequence", 2));
   for (const auto& row : events) {
@@ -231,8 +248,17 @@ Result<StoreContents> SqliteStore::Load() {
     std::from_chars(row[0].data(), row[0].data() + row[0].size(), sequence);
     RETURN_IF_ERROR(Parse(row[1], "events", event));
     contents.last_sequence = sequence;
+    // Schemas of before have it nowhere else.
+    if (event.has_decision())
+      contents.taken_decisions[event.decision().node()] = event.decision().number();
   }
-  return contents;
+  ASSIGN_OR_RETURN(const auto taken,
+                   Select("SELECT key, value FROM meta WHERE key LIKE 'taken/%'", 2));
+  for (const auto& row : taken) {
+    std::uint64_t& number = contents.taken_decisions[row[0].substr(kTaken.size())];
+    std::from_chars(row[1].data(), row[1].data() + row[1].size(), number);
+  }
+  return {};
 }
 
 }  // namespace gemel::daemon

@@ -3,6 +3,7 @@
 // it is on the disk when Commit returns well, none of it otherwise. On the manager loop's thread.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -56,6 +57,8 @@ struct StoreContents {
   std::vector<StoredRequest> requests;
   std::vector<std::pair<std::uint64_t, v1::Event>> events;
   std::uint64_t last_sequence = 0;
+  // By node (nodes/{node}): the number of its last decision among all events ever, deleted ones too.
+  std::map<std::string, std::uint64_t> taken_decisions;
 };
 
 class VmStore {
@@ -80,6 +83,8 @@ class SqliteStore final : public VmStore {
   Status Prepare();
   Status Execute(const char* sql);
   Status Apply(const Batch& batch);
+  Status ApplyEvents(const Batch& batch);
+  Status LoadEvents(StoreContents& contents);
   Status Run(const char* sql, const std::vector<std::string>& values);
   Status RunNumbered(const char* sql, std::uint64_t number, const std::string& value);
   Status Failure(const char* what) const;

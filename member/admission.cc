@@ -179,6 +179,16 @@ auto WhenHealthy(Change change) -> decltype(change()) {
   }
 }
 
+// Whom the new member's etcd looks for, and whom its clients ask.
+void NameMembers(const std::vector<etcd::MemberInfo>& members, wire::JoinResponse& response) {
+  for (const etcd::MemberInfo& member : members) {
+    if (member.name.empty()) continue;
+    for (const std::string& peer : member.peer_urls)
+      response.mutable_initial_cluster()->append(fmt::format("{}={},", member.name, peer));
+    for (const std::string& client : member.client_urls) response.add_endpoints(EndpointOf(client));
+  }
+}
+
 }  // namespace
 
 Result<Admission::Invited> Admission::Invite(cluster::Role role, std::int64_t ttl_seconds) {
@@ -263,8 +273,9 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   const cluster::ClusterConfig config = config_->Get();
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made, IssueCredentials(record.name, record.address, authority,
-                                                            key, now_(), CertificateSeconds()));
+  ASSIGN_OR_RETURN(const Credentials made,
+                   IssueCredentials(record.name, record.address, record.role, authority, key,
+                                    now_(), CertificateSeconds()));
   ASSIGN_OR_RETURN(record.serials, SerialsOf(made));
   Inherit(record, known.records);
   // The name first: two that ask at once must not both get it.
@@ -286,13 +297,7 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   RETURN_IF_ERROR(Write(admin, *after, record));
   response->set_cluster(config.cluster);
   response->set_node(record.node);
-  for (const etcd::MemberInfo& member : after->members) {
-    if (member.name.empty()) continue;
-    for (const std::string& peer : member.peer_urls)
-      response->mutable_initial_cluster()->append(fmt::format("{}={},", member.name, peer));
-    for (const std::string& client : member.client_urls)
-      response->add_endpoints(EndpointOf(client));
-  }
+  NameMembers(after->members, *response);
   response->mutable_initial_cluster()->append(fmt::format("{}={}", record.name, url));
   response->set_initial_token(config.member.initial_token);
   response->set_authority(authority);
@@ -346,8 +351,10 @@ Status Admission::Renew(const std::string& name, const std::string& serial,
   const cluster::ClusterConfig config = config_->Get();
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made, IssueCredentials(name, record->address, authority, key,
-                                                            now_(), CertificateSeconds()));
+  // Nodes renew their own; whatever its record says, who asks is none.
+  ASSIGN_OR_RETURN(const Credentials made,
+                   IssueCredentials(name, record->address, cluster::Role::kWitness, authority, key,
+                                    now_(), CertificateSeconds()));
   // What is not recorded could not be revoked.
   Record renewed = *record;
   ASSIGN_OR_RETURN(const std::vector<std::string> serials, SerialsOf(made));

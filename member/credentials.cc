@@ -20,13 +20,15 @@ Result<pki::KeyAndCertificate> MakeClusterAuthority(const std::string& cluster, 
 }
 
 Result<Credentials> IssueCredentials(const std::string& name, const std::string& address,
-                                     std::string_view authority_pem, std::string_view authority_key,
-                                     std::int64_t now, std::int64_t seconds) {
+                                     cluster::Role role, std::string_view authority_pem,
+                                     std::string_view authority_key, std::int64_t now,
+                                     std::int64_t seconds) {
   pki::CertificateRequest request{pki::Purpose::kPeer, name, {address}, now - kSkew, now + seconds};
   ASSIGN_OR_RETURN(const auto member, pki::MakeCertificate(request, authority_key, authority_pem));
   // Of no address: etcd would ask a client to come from there.
   request.purpose = pki::Purpose::kClient;
   request.addresses.clear();
+  request.of_node = role == cluster::Role::kNode;
   ASSIGN_OR_RETURN(const auto node, pki::MakeCertificate(request, authority_key, authority_pem));
   return Credentials{member.certificate_pem + member.key_pem, node.certificate_pem + node.key_pem};
 }

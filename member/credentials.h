@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/config/cluster_config.h"
 #include "pki/make_certificate.h"
 
 namespace gemel::member {
@@ -31,9 +32,10 @@ std::int64_t CertificateSeconds();
 Result<bool> NeedsRenewal(std::string_view pem, std::int64_t now, std::int64_t life);
 
 Result<pki::KeyAndCertificate> MakeClusterAuthority(const std::string& cluster, std::int64_t now);
+// Only a node's node.pem says that it is one, and so may speak for callers (grpc/access/forwarded.h).
 Result<Credentials> IssueCredentials(const std::string& name, const std::string& address,
-                                     std::string_view authority_pem, std::string_view authority_key,
-                                     std::int64_t now,
+                                     cluster::Role role, std::string_view authority_pem,
+                                     std::string_view authority_key, std::int64_t now,
                                      std::int64_t seconds = kCertificateDays * kDay);
 // Of both.
 Result<std::vector<std::string>> SerialsOf(const Credentials& credentials);

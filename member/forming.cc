@@ -287,9 +287,10 @@ Status InitCluster(const FormingOptions& options) {
     config.member.initial_token += fmt::format("{:02x}", static_cast<std::uint8_t>(c));
   options.progress("making an authority and certificates");
   ASSIGN_OR_RETURN(const auto authority, MakeClusterAuthority(config.cluster, Seconds()));
-  ASSIGN_OR_RETURN(const Credentials own,
-                   IssueCredentials(config.name, config.member.address, authority.certificate_pem,
-                                    authority.key_pem, Seconds(), CertificateSeconds()));
+  ASSIGN_OR_RETURN(
+      const Credentials own,
+      IssueCredentials(config.name, config.member.address, config.role, authority.certificate_pem,
+                       authority.key_pem, Seconds(), CertificateSeconds()));
   ASSIGN_OR_RETURN(
       const std::string revoked,
       MakeClusterRevocationList({}, authority.certificate_pem, authority.key_pem, Seconds()));

@@ -26,7 +26,10 @@ Status Renewal::Look(etcd::Admin& admin, const cluster::ClusterConfig& config,
   ASSIGN_OR_RETURN(const std::string node, ReadTextFile(config.certificate));
   ASSIGN_OR_RETURN(const bool member_needs, NeedsRenewal(member, now, life));
   ASSIGN_OR_RETURN(const bool node_needs, NeedsRenewal(node, now, life));
-  if (!member_needs && !node_needs) return {};
+  ASSIGN_OR_RETURN(const pki::Certificate own, pki::ReadCertificate(node));
+  const bool unsaid =
+      config.role == cluster::Role::kNode && own.node.empty();  // of versions before
+  if (!member_needs && !node_needs && !unsaid) return {};
   ASSIGN_OR_RETURN(const Credentials made, Make(admin, config, records, now));
   RETURN_IF_ERROR(ReplaceFile(config.member.certificate, made.member_pem));
   RETURN_IF_ERROR(ReplaceFile(config.certificate, made.node_pem));
@@ -40,8 +43,9 @@ Result<Credentials> Renewal::Make(etcd::Admin& admin, const cluster::ClusterConf
   if (config.member.authority_key.empty()) return AskNodes(config, records);
   ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
   ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(Credentials made, IssueCredentials(config.name, config.member.address, authority,
-                                                      key, now, CertificateSeconds()));
+  ASSIGN_OR_RETURN(Credentials made,
+                   IssueCredentials(config.name, config.member.address, config.role, authority, key,
+                                    now, CertificateSeconds()));
   // What is not recorded could not be revoked.
   const auto own = std::ranges::find(records, config.name, &Record::name);
   if (own == records.end()) return made;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/file_util.h"
 #include "base/log.h"
+#include "etcd/spec_codec.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "pki/revocation_list.h"
@@ -13,8 +15,9 @@ namespace gemel::member {
 namespace {
 
 // Whoever else changed it at the same moment: the next look sees what is there.
-Status PutRecord(etcd::Admin& admin, const Record& record) {
+Status PutRecord(etcd::Admin& admin, const Record& record, std::vector<std::string> deletes = {}) {
   etcd::KvTxn txn;
+  txn.deletes = std::move(deletes);
   txn.compares = {{RecordKey(record.name), record.changed}};
   txn.puts = {{RecordKey(record.name), EncodeRecord(record)}};
   RETURN_IF_ERROR(admin.Commit(txn));
@@ -43,7 +46,9 @@ Status RevokeTheGone(etcd::Admin& admin, std::vector<Record>& records,
     if (!record.left || record.serials.empty() || is_there) continue;
     record.revoked.insert(record.revoked.end(), record.serials.begin(), record.serials.end());
     record.serials.clear();
-    RETURN_IF_ERROR(PutRecord(admin, record));
+    std::vector<std::string> entries;  // nobody asks that node, or waits for it, any more
+    if (record.node != 0) entries.push_back(etcd::InfoKey(record.node));
+    RETURN_IF_ERROR(PutRecord(admin, record, std::move(entries)));
     LOG_UNLIMITED(kWarning, "member", "certificates of {} are revoked", record.name);
   }
   return {};

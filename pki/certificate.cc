@@ -10,6 +10,7 @@ namespace gemel::pki {
 namespace {
 
 constexpr std::string_view kUserUri = "gemel:user:";
+constexpr std::string_view kNodeUri = "gemel:node:";
 
 std::string_view BytesOf(const ASN1_STRING* text) {
   const int length = text == nullptr ? 0 : ASN1_STRING_length(text);
@@ -25,7 +26,8 @@ std::string PlainName(std::string_view name) {
   return plain && name.size() <= 128 ? std::string(name) : std::string();
 }
 
-std::string UserUriOf(const X509* certificate) {
+// What follows `prefix` in the first alternative name that is such a URI.
+std::string UriOf(const X509* certificate, std::string_view prefix) {
   // SAFETY: X509_get_ext_d2i gives the type that its NID stands for.
   const NamesPtr names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
@@ -33,7 +35,7 @@ std::string UserUriOf(const X509* certificate) {
     const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type != GEN_URI) continue;
     const std::string_view uri = BytesOf(name->d.uniformResourceIdentifier);
-    if (uri.starts_with(kUserUri)) return PlainName(uri.substr(kUserUri.size()));
+    if (uri.starts_with(prefix)) return PlainName(uri.substr(prefix.size()));
   }
   return "";
 }
@@ -67,8 +69,9 @@ Result<Certificate> ReadCertificate(std::string_view pem) {
   if (!parsed) return InvalidArgument("not a PEM certificate");
   Certificate certificate;
   certificate.serial = SerialText(X509_get0_serialNumber(parsed.get()));
-  certificate.name = UserUriOf(parsed.get());
+  certificate.name = UriOf(parsed.get(), kUserUri);
   if (certificate.name.empty()) certificate.name = CommonNameOf(parsed.get());
+  certificate.node = UriOf(parsed.get(), kNodeUri);
   certificate.not_before = SecondsOf(X509_get0_notBefore(parsed.get()));
   certificate.not_after = SecondsOf(X509_get0_notAfter(parsed.get()));
   return certificate;

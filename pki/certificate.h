@@ -13,6 +13,8 @@ struct Certificate {
   // The name it speaks for: NAME of the first URI "gemel:user:NAME" among its alternative names, else
   // its common name. Empty if it has neither, or one with a zero byte or control character in it.
   std::string name;
+  // NAME of the first URI "gemel:node:NAME": its holder is that node of a cluster. Empty if there is none.
+  std::string node;
   std::int64_t not_before = 0;  // seconds since 1970
   std::int64_t not_after = 0;
 };

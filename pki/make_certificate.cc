@@ -91,7 +91,10 @@ Result<std::string> AlternativeNames(const CertificateRequest& request) {
   if (!IsPlain(request.name, "._-@")) {
     return InvalidArgument("name: {}: not 1 to 64 of letters, digits and . _ - @", request.name);
   }
-  if (request.purpose == Purpose::kClient) return fmt::format("URI:gemel:user:{}", request.name);
+  if (request.purpose == Purpose::kClient)
+    return fmt::format("URI:gemel:user:{0}{1}{2}", request.name,
+                       request.of_node ? ",URI:gemel:node:" : "",
+                       request.of_node ? request.name : "");
   std::string names;
   for (const std::string& address : request.addresses) {
     const bool ip = IsIpAddress(address);

@@ -32,6 +32,7 @@ struct CertificateRequest {
   std::vector<std::string> addresses;
   std::int64_t not_before = 0;
   std::int64_t not_after = 0;
+  bool of_node = false;  // of a client: also the URI gemel:node:NAME (certificate.h)
 };
 
 // kInvalidArgument names the name or address that cannot be in a certificate.

@@ -86,16 +86,17 @@ Result<std::optional<Caller>> NodeIdentity::Identify(const PeerFacts& facts) {
                     pki::DayText(certificate->not_after), pki::DayText(now)));
   if (revoked_ != nullptr && revoked_->IsRevoked(certificate->serial))
     return refuse(fmt::format("the cluster's certificate of {} was revoked", certificate->name));
-  if (certificate->name.empty() || !is_node_(certificate->name))
+  // By its certificate: who can write the store could enter itself there.
+  if (certificate->node.empty() || !is_node_(certificate->node))
     return refuse(fmt::format("{} is no other node of this cluster, and speaks for nobody",
                               certificate->name.empty() ? "its holder" : certificate->name));
   if (facts.forwarded.empty())
-    return refuse(fmt::format("node {} does not say for whom it asks", certificate->name));
+    return refuse(fmt::format("node {} does not say for whom it asks", certificate->node));
   Result<Caller> caller = ParseForwarded(facts.forwarded);
   if (!caller)
     return refuse(fmt::format("node {} speaks for somebody, and {}", certificate->name,
                               caller.error().message));
-  caller->via = "nodes/" + certificate->name;
+  caller->via = "nodes/" + certificate->node;
   return std::move(*caller);
 }
 

@@ -85,6 +85,29 @@ def test_writer_is_one_and_can_be_taken_over(daemon):
     assert second.until(lambda *_: False)[-1].HasField("ended")
 
 
+def test_who_half_closes_reads_on_and_lets_another_write(daemon):
+    daemon.well(daemon.create(run=True, spec=daemon.spec("console", "echo")))
+    first = Session(daemon, write=True, follow=True)
+    first.send(input=b"one\n")
+    first.text(b"one")
+    first.requests.put(None)  # grpcio closes its half
+    second = None
+
+    def another_writes():
+        nonlocal second
+        second = Session(daemon, write=True, follow=True)
+        try:
+            return second.until(lambda message, _: message.HasField("opened"))
+        except grpc.RpcError as error:
+            assert gemeld.reason_of(error) == "WRITER_BUSY"
+            return False
+    daemon.until(another_writes, "the writer to let go")
+    second.send(input=b"two\n")
+    assert b"two" in first.text(b"two")
+    second.close()
+    first.stream.cancel()
+
+
 def test_console_of_a_stopped_machine_is_refused(daemon):
     daemon.create()
     assert code_of(Session(daemon)).code() == grpc.StatusCode.FAILED_PRECONDITION

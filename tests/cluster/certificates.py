@@ -23,14 +23,14 @@ def issue(authority, folder, name, addresses):
     """The same of the authority of another such folder, for `name`; member.pem is certificate and key."""
     folder.mkdir()
     (folder / "ca.pem").write_bytes((authority / "ca.pem").read_bytes())
-    sign(authority, folder, name, addresses)
+    sign(authority, folder, name, addresses, f"URI:gemel:node:{name}")
     (folder / "member.pem").write_bytes(
         (folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
     return folder
 
 
-def sign(authority, folder, name, addresses):
-    names = ",".join(f"IP:{address}" for address in addresses)
+def sign(authority, folder, name, addresses, *more):
+    names = ",".join([*(f"IP:{address}" for address in addresses), *more])
     openssl("req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-CA", authority / "ca.pem",
             "-CAkey", authority / "ca.key", "-addext", f"subjectAltName={names}",
             "-addext", "basicConstraints=critical,CA:FALSE",

@@ -21,11 +21,19 @@ VM = "projects/p/vms/web"
 def pair_of(etcd, folder, words_of=lambda number: (), authority=None):
     """Nodes a and b, that know of each other. `words_of`: more words of the gemeld of a node. `authority`: a
     folder of certificates.py's; with it they ask each other, too."""
+    with together(GemeldNode(folder, number, name, etcd, words_of(number), authority)
+                  for number, name in ((1, "a"), (2, "b"))) as nodes:
+        yield nodes
+
+
+@contextlib.contextmanager
+def together(two):
+    """Both started, and known to each other; closed at the end."""
     nodes = []
     try:
-        for number, name in ((1, "a"), (2, "b")):
-            nodes.append(GemeldNode(folder, number, name, etcd, words_of(number), authority))
-            nodes[-1].start()
+        for one in two:
+            nodes.append(one)
+            one.start()
         for one in nodes:
             one.until_member_of(2)
         yield nodes

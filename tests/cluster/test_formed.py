@@ -30,24 +30,16 @@ class Node(gemeld_node.GemeldNode):
         return self
 
     def close(self):
-        self.daemon.kill()
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            self.daemon.kill()
         self.kill_vms()
 
 
 @pytest.fixture(name="pair")
 def pair_fixture(three):
     form(*three)
-    nodes = []
-    try:
-        for one in three[:2]:
-            nodes.append(Node(one))
-            nodes[-1].start()
-        for node in nodes:
-            node.until_member_of(2)
+    with gemeld_node.together(map(Node, three[:2])) as nodes:
         yield nodes
-    finally:
-        for node in nodes:
-            node.close()
 
 
 def test_nodes_of_a_formed_cluster_answer_for_each_other(pair):

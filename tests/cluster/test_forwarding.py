@@ -102,6 +102,21 @@ def test_console_of_the_other_node(pair):
     stream.cancel()
 
 
+def test_what_was_typed_before_a_half_close_is_not_lost(pair):
+    run_on_a(pair)
+    b = pair[1]
+    messages = gemeld.v1("consoles")
+
+    def attach(*words, **how):
+        requests = [messages.AttachConsoleRequest(open=messages.OpenConsole(name=VM, **how))]
+        requests += [messages.AttachConsoleRequest(input=word) for word in words]
+        return b.daemon.consoles.Attach(iter(requests))
+
+    for _ in attach(b"first words\n", b"last words\n", write=True):
+        pass  # until nothing more is to come
+    b.daemon.until(lambda: b"last words" in b"".join(told.output.data for told in attach()), "the echo")
+
+
 def test_node_that_cannot_be_asked_is_named(pair):
     a, b = pair
     run_on_a(pair)

@@ -166,3 +166,18 @@ def test_node_is_drained_and_resumed_by_the_command_line(pair):
              "--memory", "32M", "--start", "--wait", "--failover", "priority=1,preferred=a")
     b.gemel("vm", "create", "other", "--project", "p", *words)
     a.until("RUNNING", "a", vm="projects/p/vms/other")
+
+
+def test_draining_node_of_a_client_gives_its_machine_to_the_other(pair):
+    a, b = pair
+    run_on_a(pair, "button")
+    clusters, messages = b.daemon.stub("clusters", "Clusters"), gemeld.v1("clusters")
+    assert clusters.DrainNode(messages.DrainNodeRequest(name="nodes/a")).drained
+    b.until("RUNNING", "b")
+    told = clusters.Explain(messages.ExplainRequest(name=VM))
+    assert told.machine.owner == "nodes/b" and told.decisions and "web" in told.text
+    assert not clusters.UndrainNode(messages.UndrainNodeRequest(name="nodes/a")).drained
+    with pytest.raises(grpc.RpcError) as refused:
+        clusters.DrainNode(messages.DrainNodeRequest(name="nodes/c"))
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    a.until_member_of(2)

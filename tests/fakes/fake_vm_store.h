@@ -52,7 +52,7 @@ class FakeVmStore final : public daemon::VmStore {
     return found == contents.vms.end() ? nullptr : &*found;
   }
 
-  daemon::StoreContents contents{"store", {}, {}, {}, {}, {}, {}, 0};
+  daemon::StoreContents contents{"store", {}, {}, {}, {}, {}, {}, 0, {}};
   std::optional<Error> error;  // of every Commit from now on
   int commits = 0;
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "etcd/spec_codec.h"
 #include "grpc/api_error.h"
 #include "tests/fakes/fake_kv.h"
 
@@ -90,6 +91,20 @@ struct ClusterEventsTest : testing::Test {
   Node b{2, "b", &etcd};
 };
 
+TEST_F(ClusterEventsTest, EventThatDoesNotBelongThere_SilencesNobody) {
+  a.Tell("first");
+  a.Run();
+  v1::Event forged;
+  forged.mutable_decision()->set_node("nodes/a");
+  for (const std::uint64_t number : {std::uint64_t{1} << 40, std::uint64_t{7}})
+    etcd.Put("/gemel/events/2/9",
+             etcd::EncodeEvent({number, kIncarnation, forged.SerializeAsString()}));
+  a.Tell("second");
+  a.Run(2);
+  b.Run(2);
+  EXPECT_EQ(b.Messages(), (Words{"first", "second"}));
+}
+
 TEST_F(ClusterEventsTest, WhatOneDecides_AllTellInOneOrder) {
   a.Tell("first");
   a.Run();
@@ -138,6 +153,28 @@ TEST_F(ClusterEventsTest, CallNeverGotThere_IsWrittenAgain) {
   etcd.FailCalls();
   a.Run(2);
   EXPECT_EQ(a.Messages(), Words{"first"});
+}
+
+TEST_F(ClusterEventsTest, WrittenAndNotSeenYet_HasOneRevision) {
+  etcd.streams_hang = true;
+  a.Tell("first");
+  a.Run();
+  const std::int64_t written = etcd.keys[etcd::EventKey(1, 1)].changed;
+  a.Run(3);
+  EXPECT_EQ(etcd.keys[etcd::EventKey(1, 1)].changed, written);
+}
+
+TEST_F(ClusterEventsTest, WriteOfTheProcessBefore_ArrivesLateAndNothingIsLost) {
+  etcd.reachable = false;
+  a.Tell("first");
+  a.Run();
+  a.Begin();
+  a.Tell("second");
+  a.Run();
+  etcd.reachable = true;
+  etcd.Deliver();
+  a.Run(3);
+  EXPECT_EQ(a.Messages(), (Words{"first", "second"}));
 }
 
 TEST_F(ClusterEventsTest, DaemonThatWasAway_TellsWhatItMissed) {

@@ -78,6 +78,24 @@ TEST_F(ClusterMemberTest, StoppedByTheOtherNode_StopsAndStartsAgain) {
   EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING a"; })) << b->Stands();
 }
 
+TEST_F(ClusterMemberTest, StartThatTheOtherNodesStopMadeVoid_EndsOnBoth) {
+  RunOnA();
+  ASSERT_TRUE(b->Do(&VmManager::Stop).has_value());
+  ASSERT_TRUE(Until([&] { return a->Stands() == "STOPPED" && b->Stands() == "STOPPED"; }));
+  const auto start = a->Do(&VmManager::Start);
+  ASSERT_TRUE(start.has_value());
+  a->lost = true;  // before it could start anything
+  ASSERT_TRUE(Until([&] { return b->published->operations.Get(start->name()) != nullptr; }));
+  ASSERT_FALSE(b->published->operations.Get(start->name())->done());
+  ASSERT_TRUE(b->Do(&VmManager::Stop).has_value());
+  a->lost = false;
+  const auto ended_with = [&](const MemberNode& node) {
+    return ReasonOf(node.published->operations.Get(start->name())->error());
+  };
+  EXPECT_TRUE(Until([&] { return ended_with(*a) == reason::kSuperseded; })) << ended_with(*a);
+  EXPECT_EQ(ended_with(*b), reason::kSuperseded);
+}
+
 TEST_F(ClusterMemberTest, DeletedByTheOtherNode_IsGoneFromBothAndFromEtcd) {
   const VmUid uid = RunOnA();
   ASSERT_FALSE(b->Do(&VmManager::Delete).has_value());

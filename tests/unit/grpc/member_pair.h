@@ -97,7 +97,8 @@ class MemberNode : ClusterDisks {
     request.set_name(kWeb);
     if constexpr (requires { request.set_force(true); }) request.set_force(force);
     reply_.reset();
-    (manager_.get()->*method)(Call("Do"), request, Keep());
+    const std::string name = Request::descriptor()->name();  // StartVirtualMachineRequest
+    (manager_.get()->*method)(Call(name.substr(0, name.find("VirtualMachine"))), request, Keep());
     return Answer();
   }
   v1::VirtualMachine Machine(v1::FailoverSpec failover = {}) const {

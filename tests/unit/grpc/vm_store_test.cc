@@ -68,6 +68,24 @@ TEST_F(SqliteStoreTest, Deletes_TakeRequestsOfOperationsAlong) {
   EXPECT_TRUE(contents->events.empty());
 }
 
+TEST_F(SqliteStoreTest, LastDecisionsOfNodes_OutliveTheirEvents) {
+  auto store = std::move(*SqliteStore::Open(Path()));
+  Batch batch;
+  for (const std::uint64_t number : {4, 5}) {
+    v1::Event event;
+    event.mutable_decision()->set_node("nodes/a");
+    event.mutable_decision()->set_number(number);
+    batch.events.emplace_back(number, event);
+  }
+  ASSERT_TRUE(store->Commit(batch).has_value());
+  Batch upkeep;
+  upkeep.delete_events_below = 6;
+  ASSERT_TRUE(store->Commit(upkeep).has_value());
+  const auto contents = store->Load();
+  EXPECT_TRUE(contents->events.empty());
+  EXPECT_EQ(contents->taken_decisions, (std::map<std::string, std::uint64_t>{{"nodes/a", 5}}));
+}
+
 TEST_F(SqliteStoreTest, BatchThatFailsHalfway_ChangesNothing) {
   auto store = std::move(*SqliteStore::Open(Path()));
   Batch batch = SomeBatch();

@@ -32,8 +32,8 @@ class MemberFixture : public ::testing::Test {
     config.member.certificate = Path("member.pem");
     config.member.authority_key = Path("ca-key.pem");
     const auto authority = MakeClusterAuthority("rack7", kNow);
-    const auto own =
-        IssueCredentials("a", "10.0.0.1", authority->certificate_pem, authority->key_pem, kNow);
+    const auto own = IssueCredentials("a", "10.0.0.1", cluster::Role::kNode,
+                                      authority->certificate_pem, authority->key_pem, kNow);
     ASSERT_TRUE(ReplaceFile(config.ca, authority->certificate_pem));
     ASSERT_TRUE(ReplaceFile(config.member.authority_key, authority->key_pem));
     ASSERT_TRUE(ReplaceFile(config.member.certificate, own->member_pem));

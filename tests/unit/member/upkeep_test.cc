@@ -1,5 +1,6 @@
 #include "member/upkeep.h"
 
+#include "etcd/spec_codec.h"
 #include "member/etcd_words.h"
 #include "member/renewal.h"
 #include "pki/certificate.h"
@@ -63,14 +64,17 @@ TEST_F(UpkeepTest, WhoLeft_IsRevokedOnceEtcdHasLetItGo) {
   b.left = true;
   b.serials = {"1b"};
   Put(b);
+  etcd_.keys[etcd::InfoKey(b.node)] = {etcd::InfoKey(b.node), "b is here", 1};
   ASSERT_TRUE(Keep());
   ASSERT_TRUE(Keep());
   EXPECT_TRUE(Revoked().empty());
+  EXPECT_TRUE(etcd_.keys.contains(etcd::InfoKey(b.node)));
   etcd_.members.pop_back();
   ASSERT_TRUE(Keep());
   ASSERT_TRUE(Keep());  // the list is signed by one look, and in the file by the next
   EXPECT_EQ(Revoked(), std::set<std::string>{"1b"});
   EXPECT_TRUE(Get("b").serials.empty());
+  EXPECT_FALSE(etcd_.keys.contains(etcd::InfoKey(b.node)));
 }
 
 TEST_F(UpkeepTest, ListOfAnotherAuthority_IsNotTaken) {
@@ -141,7 +145,7 @@ TEST_F(RenewalTest, TwoThirdsOfItsLifeOver_NodeSignsItsOwnAndRecordsIt) {
 
 TEST_F(RenewalTest, Witness_AsksANode) {
   const cluster::ClusterConfig node = config_->Get();
-  answer_ = IssueCredentials("a", "10.0.0.1", *ReadTextFile(node.ca),
+  answer_ = IssueCredentials("a", "10.0.0.1", cluster::Role::kNode, *ReadTextFile(node.ca),
                              *ReadTextFile(node.member.authority_key), kNow + 61 * kDay);
   cluster::ClusterConfig config = node;
   config.member.authority_key.clear();

@@ -68,8 +68,9 @@ class NodeIdentityTest : public testing::Test {
     auto opened = pki::RevocationList::Open(path, ca);
     return opened ? std::move(*opened) : nullptr;
   }
-  static std::string Issue(const pki::KeyAndCertificate& authority, const std::string& name) {
-    const pki::CertificateRequest request{pki::Purpose::kClient, name, {}, kStart, kEnd};
+  static std::string Issue(const pki::KeyAndCertificate& authority, const std::string& name,
+                           bool of_node = true) {
+    const pki::CertificateRequest request{pki::Purpose::kClient, name, {}, kStart, kEnd, of_node};
     return pki::MakeCertificate(request, authority.key_pem, authority.certificate_pem)
         .value_or(pki::KeyAndCertificate{})
         .certificate_pem;
@@ -99,6 +100,12 @@ TEST_F(NodeIdentityTest, Node_SpeaksForSomebody) {
 
 TEST_F(NodeIdentityTest, HolderOfTheClustersCertificateThatIsNoNode_IsRefused) {
   EXPECT_EQ(Refusal(From("w")), Code::kUnauthenticated);
+}
+
+TEST_F(NodeIdentityTest, WitnessThatEnteredItselfAsANode_IsRefused) {
+  PeerFacts facts = From("b");
+  facts.certificate_pem = Issue(authority_, "b", false);
+  EXPECT_EQ(Refusal(facts), Code::kUnauthenticated);
 }
 
 TEST_F(NodeIdentityTest, NodeThatSpeaksForNobody_IsRefused) {
