@@ -250,6 +250,12 @@ class Gemeld:
         word = v1("virtual_machines").VirtualMachineState.Name(self.get(name).status.state)
         return word.removeprefix("VIRTUAL_MACHINE_STATE_")
 
+    def told(self, kind):
+        """The events of that type: "GUEST_PANIC"."""
+        messages = v1("events")
+        listed = self.events.List(messages.ListEventsRequest(parent="projects/-", page_size=1000)).events
+        return [event for event in listed if event.type == messages.EventType.Value(f"EVENT_TYPE_{kind}")]
+
     def until(self, condition, what="condition"):
         deadline = time.monotonic() + DEADLINE
         while not condition():

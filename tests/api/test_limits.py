@@ -8,7 +8,7 @@ import gemeld
 import pytest
 from conftest import needs_kvm
 from gemeld import v1
-from test_statistics import WEB, events, stats
+from test_statistics import WEB, stats
 from test_uploads import parts
 
 GROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -74,7 +74,7 @@ def test_machine_that_reaches_its_memory_limit_ends_with_the_reason(daemon):
     (group_of(daemon) / "memory.max").write_text("1M")
     daemon.until(lambda: daemon.state() != "RUNNING", "its end")
     assert "for want of memory" in daemon.get(WEB).status.last_exit.message, daemon.get(WEB)
-    assert events(daemon, "STATE_CHANGED")
+    assert daemon.told("STATE_CHANGED")
 
 
 def test_disk_is_read_no_faster_than_its_limit(daemon):

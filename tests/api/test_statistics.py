@@ -18,12 +18,6 @@ def stats(daemon, **fields):
         parent="projects/-", **fields)).virtual_machine_stats
 
 
-def events(daemon, kind):
-    listed = daemon.events.List(v1("events").ListEventsRequest(
-        parent="projects/-", page_size=1000)).events
-    return [event for event in listed if event.type == v1("events").EventType.Value(f"EVENT_TYPE_{kind}")]
-
-
 def vmm_of(daemon, name=WEB):
     pid = daemon.get(name).status.pid
     assert pathlib.Path(f"/proc/{pid}/comm").read_text() == "gemel-vmm\n"
@@ -99,13 +93,13 @@ def test_process_that_stops_answering_is_told_of(tmp_path):
         pid = vmm_of(daemon)
         os.kill(pid, signal.SIGSTOP)
         try:
-            daemon.until(lambda: events(daemon, "HEARTBEAT_STOPPED"), "HEARTBEAT_STOPPED")
+            daemon.until(lambda: daemon.told("HEARTBEAT_STOPPED"), "HEARTBEAT_STOPPED")
             assert daemon.state() == "RUNNING"
             stats(daemon)  # nobody waits for the one that is silent
         finally:
             os.kill(pid, signal.SIGCONT)
-        daemon.until(lambda: events(daemon, "HEARTBEAT_RESUMED"), "HEARTBEAT_RESUMED")
-        stopped = events(daemon, "HEARTBEAT_STOPPED")[0]
+        daemon.until(lambda: daemon.told("HEARTBEAT_RESUMED"), "HEARTBEAT_RESUMED")
+        stopped = daemon.told("HEARTBEAT_STOPPED")[0]
         assert (stopped.resource, stopped.reason) == (WEB, "VMM_UNREACHABLE")
     finally:
         daemon.close()
@@ -128,8 +122,8 @@ def test_disk_of_the_host_that_is_full_is_an_event(tmp_path):
     try:
         words = "rw=randwrite bs=4096 qd=4 ms=60000 warm=0 settle=0 end=reset transport=mmio wait=interrupt"
         daemon.well(daemon.create(run=True, spec=with_disk(daemon, words)))
-        daemon.until(lambda: events(daemon, "DISK_ERROR"), "DISK_ERROR")
-        event = events(daemon, "DISK_ERROR")[0]
+        daemon.until(lambda: daemon.told("DISK_ERROR"), "DISK_ERROR")
+        event = daemon.told("DISK_ERROR")[0]
         assert (event.resource, event.reason) == (WEB, "HOST_IO_ERROR")
         assert event.message.startswith("blk0: write of 4096 bytes at ")
         assert "No space left on device" in event.message

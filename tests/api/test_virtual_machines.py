@@ -215,6 +215,18 @@ def test_guest_that_switches_itself_off_is_stopped(daemon):
 
 
 @needs_kvm
+def test_panic_of_the_guests_kernel_is_told(daemon):
+    spec = daemon.spec("power", "panic")
+    spec.machine_type = "server-1"
+    daemon.create(run=True, spec=spec)
+    daemon.until(lambda: daemon.told("GUEST_PANIC"), "GUEST_PANIC")
+    assert daemon.told("GUEST_PANIC")[0].resource == WEB
+    daemon.until(lambda: daemon.state() == "STOPPED", "the end of the machine")
+    assert v1("virtual_machines").ExitReason.Name(daemon.get().status.last_exit.reason) == \
+        "EXIT_REASON_GUEST_PANIC"
+
+
+@needs_kvm
 def test_killed_process_is_told_with_its_signal(daemon):
     daemon.well(daemon.create(run=True, spec=daemon.spec("idle", "")))
     vmm = [pid for pid, words in daemon.processes()]
@@ -238,6 +250,22 @@ def test_update_of_a_running_machine_waits_for_its_next_start(daemon):
     daemon.well(daemon.do("Stop"))
     daemon.well(daemon.do("Start"))
     assert not daemon.get().status.pending_changes
+
+
+@needs_kvm
+def test_change_is_told_with_what_waits_for_the_next_start(daemon):
+    daemon.well(daemon.create(run=True, spec=daemon.spec("idle", "")))
+    messages = v1("virtual_machines")
+    changed = messages.VirtualMachine(name=WEB, description="of today")
+    changed.spec.memory.size_bytes = 64 * gemeld.MIB
+    request = messages.UpdateVirtualMachineRequest(virtual_machine=changed)
+    request.update_mask.paths.extend(["description", "spec.memory.size_bytes"])
+    daemon.well(daemon.vms.Update(request))
+    told, = daemon.told("CONFIGURATION_CHANGED")
+    assert (told.resource, told.reason) == (WEB, "REQUESTED")
+    assert list(told.configuration_change.paths) == ["description", "spec.memory.size_bytes"]
+    assert list(told.configuration_change.pending_paths) == ["memory.size_bytes"]
+    assert told.configuration_change.etag == daemon.get().etag
 
 
 @needs_kvm

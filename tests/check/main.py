@@ -21,6 +21,7 @@ import shell
 import tidy
 
 QUICK, LONG = "quick", "long"
+STARTED_AGAIN = "an emulated host was started again"  # kvmhost.py says so
 
 
 def main():
@@ -205,6 +206,14 @@ def pytest(folder, log, timeout, repeat=1, only="", lanes=1, **variables):
     return outcome
 
 
+def say_of_hosts(log):
+    """That an emulated host had to be started again fails no test, and is not kept silent either."""
+    if log.exists():
+        text = log.read_text(encoding="utf-8", errors="replace")
+        for line in dict.fromkeys(line for line in text.splitlines() if STARTED_AGAIN in line):
+            print(f"   {line.strip()}", flush=True)
+
+
 def style(log, _):
     return pytest("tests/style", log, timeout=900)
 
@@ -222,7 +231,9 @@ def api(log, options):
 
 
 def kvmhost(log, options):
-    return pytest("tests/kvmhost", log, timeout=1200, repeat=3 if options.mode == LONG else 1)
+    outcome = pytest("tests/kvmhost", log, timeout=1200, repeat=3 if options.mode == LONG else 1)
+    say_of_hosts(log)
+    return outcome
 
 
 def os_guests(log, options):
@@ -239,6 +250,7 @@ def os_guests(log, options):
             results.read_junit(path, outcome)
         if status != 0 and not outcome.of(results.FAILED):
             outcome.add("tests/os.side_by_side", results.FAILED, shell.tail(log))
+    say_of_hosts(log)
     return outcome
 
 

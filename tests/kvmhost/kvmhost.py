@@ -14,10 +14,10 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Optional
 
@@ -31,6 +31,7 @@ from network import Nest
 START_TIMEOUT = 180  # a loaded machine of two cores boots several hosts under systemd in this time
 # QEMU 7.2 is not free of races (qemu.py, guest/agent.py): about one start in hundreds stops in the middle.
 STARTS = 2
+STARTED_AGAIN = "an emulated host was started again"  # ./check counts these words
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OFF, RUNNING, STOPPED, PAUSED = "off", "running", "stopped", "paused"
 
@@ -269,8 +270,8 @@ class Host:
                 where = self._keep_evidence()
                 if not left:
                     raise
-            print(f"kvmhost: host{self.node} was not up within {timeout} s: started again; "
-                  f"what its processors did is in {where}", file=sys.stderr)
+            warnings.warn(f"{STARTED_AGAIN}: host{self.node} was not up within {timeout} s; what its "
+                          f"processors did is in {where}", RuntimeWarning, stacklevel=2)
             self.power_cut()
             self.launch()
 

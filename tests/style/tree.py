@@ -9,7 +9,8 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GEMEL_BUILD") or ROOT / "build/release")
 # Folders of C++ that is linked into programs; tests/ follows other rules.
-SOURCE_FOLDERS = ("base", "block", "cli", "cluster", "etcd", "grpc", "keeper", "virtio", "vmm")
+SOURCE_FOLDERS = ("base", "block", "cli", "cluster", "etcd", "grpc", "helpers", "hostnet", "keeper", "launch",
+                  "member", "net", "pki", "storage", "virtio", "vmm")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
