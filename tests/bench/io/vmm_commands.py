@@ -3,6 +3,8 @@ same for the guest is the same here, and each VMM has its fastest settings.
 
 A machine is "mmio" (Gemel's micro profile beside QEMU's microvm) or "pci" (server beside q35)."""
 
+import vmms
+
 MEMORY = "256M"
 
 
@@ -20,7 +22,7 @@ def qemu(machine, guest, words, *device):
                      "-global", "virtio-mmio.force-legacy=false"],
             "pci": ["-M", "q35,kernel-irqchip=on"]}
     return ["qemu-system-x86_64", "-name", "bench,debug-threads=on", *kind[machine],
-            "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", MEMORY, "-nodefaults",
+            "-accel", "kvm", "-cpu", vmms.PEER_CPU, "-smp", "1", "-m", MEMORY, "-nodefaults",
             "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-kernel", guest, "-append", f"{words} transport={machine}", *device]
