@@ -2,13 +2,11 @@
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
 #include "cli/report.h"
-#include "proto/gemel/v1/access.grpc.pb.h"
+#include "proto/gemel/v1/access.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
-
-using Access = v1::Access;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -47,7 +45,7 @@ Who the server takes you for, by which names a binding could mean you, and which
   ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
   if (!go_on) return {};
   v1::WhoAmIResponse who;
-  RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::WhoAmI, v1::WhoAmIRequest(), &who));
+  RETURN_IF_ERROR(session.Call("Access/WhoAmI", v1::WhoAmIRequest(), &who));
   if (session.format() != Format::kTable && session.format() != Format::kWide)
     return session.ShowOne(who, who.caller(), Table({}));
   std::string text = fmt::format("{}  from {}\n", who.caller(), who.address());
@@ -64,7 +62,7 @@ Result<v1::ListBindingsResponse> AllBindings(Session& session) {
   v1::ListBindingsResponse all;
   do {
     v1::ListBindingsResponse page;
-    RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::ListBindings, request, &page));
+    RETURN_IF_ERROR(session.Call("Access/ListBindings", request, &page));
     all.mutable_bindings()->MergeFrom(page.bindings());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -133,7 +131,7 @@ Gives a role on a VM, a project or everything.)");
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Binding made;
-  RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::CreateBinding, request, &made));
+  RETURN_IF_ERROR(session.Call("Access/CreateBinding", request, &made));
   Table table = BindingTable();
   AddBinding(made, table);
   return session.ShowOne(made, LastPart(made.name()), table);
@@ -161,7 +159,7 @@ Takes a role back, from the next call on.)");
     request.set_request_id(session.request_id());
     request.set_validate_only(session.dry_run());
     v1::DeleteBindingResponse done;
-    RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::DeleteBinding, request, &done));
+    RETURN_IF_ERROR(session.Call("Access/DeleteBinding", request, &done));
     return Print(
         fmt::format("{} {} {}: taken back\n", binding.role, binding.member, binding.resource));
   }
@@ -238,7 +236,7 @@ What the project may have, and has; with LIMITs, changes it. 0 is no limit.)");
   if (limits.empty()) {
     v1::GetQuotaRequest request;
     request.set_name(name);
-    RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::GetQuota, request, &quota));
+    RETURN_IF_ERROR(session.Call("Access/GetQuota", request, &quota));
     return ShowQuota(session, quota);
   }
   v1::UpdateQuotaRequest request;
@@ -246,7 +244,7 @@ What the project may have, and has; with LIMITs, changes it. 0 is no limit.)");
   for (const std::string& word : limits) RETURN_IF_ERROR(SetLimit(word, request));
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
-  RETURN_IF_ERROR(session.Call<Access>(&Access::StubInterface::UpdateQuota, request, &quota));
+  RETURN_IF_ERROR(session.Call("Access/UpdateQuota", request, &quota));
   return ShowQuota(session, quota);
 }
 

@@ -1,5 +1,7 @@
 #include "cli/client/client_error.h"
 
+#include <grpcpp/support/status.h>
+
 #include "cli/exit_status.h"
 #include "cli/report.h"
 #include "proto/google/rpc/error_details.pb.h"

@@ -1,11 +1,13 @@
 // A failed call as the user sees it: what is wrong, what to do, and which exit status.
 #pragma once
-#include <grpcpp/support/status.h>
-
 #include <string>
 
 #include "base/result.h"
 #include "proto/google/rpc/status.pb.h"
+
+namespace grpc {
+class Status;
+}
 
 namespace gemel::cli {
 

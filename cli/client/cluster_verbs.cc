@@ -4,13 +4,11 @@
 #include "cli/client/commands.h"
 #include "cli/client/members_text.h"
 #include "cluster/config/cluster_config.h"
-#include "proto/gemel/v1/clusters.grpc.pb.h"
+#include "proto/gemel/v1/clusters.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
-
-using Clusters = v1::Clusters;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -84,7 +82,7 @@ The cluster on one screen, as the node that answers sees it.)");
   v1::GetStatusRequest request;
   request.set_name("clusters/-");
   v1::ClusterStatus status;
-  RETURN_IF_ERROR(session.Call<Clusters>(&Clusters::StubInterface::GetStatus, request, &status));
+  RETURN_IF_ERROR(session.Call("Clusters/GetStatus", request, &status));
   if (session.format() != Format::kTable && session.format() != Format::kWide)
     return session.ShowOne(status, status.cluster(), Table({}));
   std::string text = HeadOf(status) + "\n" + NodesOf(status);
@@ -112,7 +110,7 @@ Why a machine is where it is, and what led there.)");
   v1::ExplainRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("vms", name));
   v1::Explanation why;
-  RETURN_IF_ERROR(session.Call<Clusters>(&Clusters::StubInterface::Explain, request, &why));
+  RETURN_IF_ERROR(session.Call("Clusters/Explain", request, &why));
   if (session.format() != Format::kTable && session.format() != Format::kWide)
     return session.ShowOne(why, name, Table({}));
   const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;

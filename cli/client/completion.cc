@@ -9,9 +9,9 @@
 #include "cli/client/commands.h"
 #include "cli/client/nouns.h"
 #include "cli/report.h"
-#include "proto/gemel/v1/disks.grpc.pb.h"
-#include "proto/gemel/v1/networks.grpc.pb.h"
-#include "proto/gemel/v1/virtual_machines.grpc.pb.h"
+#include "proto/gemel/v1/disks.pb.h"
+#include "proto/gemel/v1/networks.pb.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
 
 namespace gemel::cli {
 namespace {
@@ -72,10 +72,9 @@ Result<bool> BeginQuietly(Session& session, Words words) {
   return session.Begin(app, Verb::kOther, kept);
 }
 
-template <class Service, class Request, class Response>
-void OfferNames(grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
-                                                               Response*),
-                const auto& items_of, Words words, std::string_view begun) {
+template <class Request, class Response>
+void OfferNames(std::string_view method, const auto& items_of, Words words,
+                std::string_view begun) {
   Session session("complete");
   const auto go_on = BeginQuietly(session, words);
   if (!go_on || !*go_on) return;
@@ -83,7 +82,7 @@ void OfferNames(grpc::Status (Service::StubInterface::*method)(grpc::ClientConte
   request.set_parent(session.parent());
   request.set_page_size(1000);
   Response response;
-  if (!session.Call<Service>(method, request, &response, kPromptMs)) return;
+  if (!session.Call(method, request, &response, kPromptMs)) return;
   std::vector<std::string> names;
   for (const auto& item : items_of(response))
     names.push_back(ShortName(session.project(), item.name()));
@@ -92,18 +91,18 @@ void OfferNames(grpc::Status (Service::StubInterface::*method)(grpc::ClientConte
 
 void OfferThings(std::string_view noun, Words words, std::string_view begun) {
   if (noun == "vm") {
-    OfferNames<v1::VirtualMachines>(
-        &v1::VirtualMachines::StubInterface::List,
+    OfferNames<v1::ListVirtualMachinesRequest, v1::ListVirtualMachinesResponse>(
+        "VirtualMachines/List",
         [](const auto& response) -> const auto& { return response.virtual_machines(); }, words,
         begun);
   } else if (noun == "disk") {
-    OfferNames<v1::Disks>(
-        &v1::Disks::StubInterface::List,
-        [](const auto& response) -> const auto& { return response.disks(); }, words, begun);
+    OfferNames<v1::ListDisksRequest, v1::ListDisksResponse>(
+        "Disks/List", [](const auto& response) -> const auto& { return response.disks(); }, words,
+        begun);
   } else if (noun == "net") {
-    OfferNames<v1::Networks>(
-        &v1::Networks::StubInterface::List,
-        [](const auto& response) -> const auto& { return response.networks(); }, words, begun);
+    OfferNames<v1::ListNetworksRequest, v1::ListNetworksResponse>(
+        "Networks/List", [](const auto& response) -> const auto& { return response.networks(); },
+        words, begun);
   } else if (noun == "context") {
     if (const auto contexts = LoadContexts())
       for (const auto& [name, context] : contexts->all) Offer(std::vector{name}, begun);

@@ -1,5 +1,7 @@
 // gemel disk: disks and the pools they are in.
 #include <fcntl.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <unistd.h>
 
 #include "base/file_util.h"
@@ -73,7 +75,7 @@ Disks of a project.)");
   v1::ListDisksResponse all;
   do {
     v1::ListDisksResponse page;
-    RETURN_IF_ERROR(session.Call<Disks>(&Disks::StubInterface::List, request, &page));
+    RETURN_IF_ERROR(session.Call("Disks/List", request, &page));
     all.mutable_disks()->MergeFrom(page.disks());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -102,7 +104,7 @@ One disk.)");
   v1::GetDiskRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("disks", name));
   v1::Disk disk;
-  RETURN_IF_ERROR(session.Call<Disks>(&Disks::StubInterface::Get, request, &disk));
+  RETURN_IF_ERROR(session.Call("Disks/Get", request, &disk));
   Table table = DiskTable();
   AddDisk(session, disk, table);
   return session.ShowOne(disk, name, table);
@@ -158,7 +160,7 @@ An empty disk, or a block device of the node that its administrator declared.)")
     request.mutable_disk()->set_size_bytes(size);
   }
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Disks>(&Disks::StubInterface::Create, request, &operation));
+  RETURN_IF_ERROR(session.Call("Disks/Create", request, &operation));
   return FinishChange(session, operation, "created");
 }
 
@@ -244,7 +246,7 @@ A larger size; a disk never shrinks.)");
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Disks>(&Disks::StubInterface::Update, request, &operation));
+  RETURN_IF_ERROR(session.Call("Disks/Update", request, &operation));
   return FinishChange(session, operation, "grown");
 }
 
@@ -271,7 +273,7 @@ Deletes it with all that is on it.)");
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Disks>(&Disks::StubInterface::Delete, request, &operation));
+  RETURN_IF_ERROR(session.Call("Disks/Delete", request, &operation));
   return FinishChange(session, operation, "deleted");
 }
 
@@ -285,8 +287,7 @@ Where disks can be, and the room there.)");
   ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListPoolsResponse pools;
-  RETURN_IF_ERROR(
-      session.Call<Disks>(&Disks::StubInterface::ListPools, v1::ListPoolsRequest(), &pools));
+  RETURN_IF_ERROR(session.Call("Disks/ListPools", v1::ListPoolsRequest(), &pools));
   Table table({{"POOL"}, {"CAPACITY"}, {"FREE"}, {"PROMISED"}, {"MESSAGE"}});
   std::vector<const google::protobuf::Message*> messages;
   std::vector<std::string> names;

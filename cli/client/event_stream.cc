@@ -1,5 +1,7 @@
 #include "cli/client/event_stream.h"
 
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <unistd.h>
 
 #include "cli/report.h"

@@ -4,7 +4,7 @@
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
 #include "cli/client/event_stream.h"
-#include "proto/gemel/v1/events.grpc.pb.h"
+#include "proto/gemel/v1/events.pb.h"
 
 namespace gemel::cli {
 namespace {
@@ -79,7 +79,7 @@ What is kept, oldest first.)");
   v1::ListEventsResponse all;
   do {
     v1::ListEventsResponse page;
-    RETURN_IF_ERROR(session.Call<v1::Events>(&v1::Events::StubInterface::List, request, &page));
+    RETURN_IF_ERROR(session.Call("Events/List", request, &page));
     all.mutable_events()->MergeFrom(page.events());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

@@ -1,30 +1,29 @@
 #include "cli/client/local_machines.h"
 
-#include <grpcpp/grpcpp.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 
-#include "proto/gemel/v1/virtual_machines.grpc.pb.h"
+#include "cli/client/unary_call.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
 
 namespace gemel::cli {
 namespace {
 
-constexpr std::int64_t kDeadlineMs = 10'000;
+constexpr std::chrono::seconds kLimit{10};
 constexpr std::int32_t kPage = 1000;
 
 }  // namespace
 
 Result<std::vector<std::string>> OrdinaryMachines(const std::string& socket) {
-  const auto stub = v1::VirtualMachines::NewStub(
-      grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()));
+  const auto channel = grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials());
   v1::ListVirtualMachinesRequest request;
   request.set_parent("projects/-");
   request.set_page_size(kPage);
   std::vector<std::string> names;
   do {
-    grpc::ClientContext context;
-    context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                      gpr_time_from_millis(kDeadlineMs, GPR_TIMESPAN)));
     v1::ListVirtualMachinesResponse page;
-    const grpc::Status status = stub->List(&context, request, &page);
+    const grpc::Status status = UnaryCall(channel, "VirtualMachines/List", request, &page, kLimit);
     if (!status.ok())
       return MakeError(static_cast<Code>(status.error_code()), status.error_message());
     for (const v1::VirtualMachine& vm : page.virtual_machines())

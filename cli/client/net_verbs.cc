@@ -2,12 +2,10 @@
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
 #include "cli/client/operation_wait.h"
-#include "proto/gemel/v1/networks.grpc.pb.h"
+#include "proto/gemel/v1/networks.pb.h"
 
 namespace gemel::cli {
 namespace {
-
-using Networks = v1::Networks;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -57,7 +55,7 @@ Networks of a project.)");
   v1::ListNetworksResponse all;
   do {
     v1::ListNetworksResponse page;
-    RETURN_IF_ERROR(session.Call<Networks>(&Networks::StubInterface::List, request, &page));
+    RETURN_IF_ERROR(session.Call("Networks/List", request, &page));
     all.mutable_networks()->MergeFrom(page.networks());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -86,7 +84,7 @@ One network.)");
   v1::GetNetworkRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("networks", name));
   v1::Network net;
-  RETURN_IF_ERROR(session.Call<Networks>(&Networks::StubInterface::Get, request, &net));
+  RETURN_IF_ERROR(session.Call("Networks/Get", request, &net));
   Table table = NetTable();
   AddNet(session, net, table);
   return session.ShowOne(net, name, table);
@@ -141,7 +139,7 @@ A bridge of the daemon's own with NAT, DHCP and DNS, or one that the administrat
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::CreateNetworkRequest request, NewNetRequest(session, options));
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Networks>(&Networks::StubInterface::Create, request, &operation));
+  RETURN_IF_ERROR(session.Call("Networks/Create", request, &operation));
   return FinishChange(session, operation, "created");
 }
 
@@ -168,7 +166,7 @@ Leaves the host as it was before. Refused while a VM uses it.)");
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Networks>(&Networks::StubInterface::Delete, request, &operation));
+  RETURN_IF_ERROR(session.Call("Networks/Delete", request, &operation));
   return FinishChange(session, operation, "deleted");
 }
 
@@ -186,7 +184,7 @@ Addresses that its DHCP server gave away.)");
   v1::ListLeasesRequest request;
   ASSIGN_OR_RETURN(*request.mutable_parent(), session.NameOf("networks", name));
   v1::ListLeasesResponse leases;
-  RETURN_IF_ERROR(session.Call<Networks>(&Networks::StubInterface::ListLeases, request, &leases));
+  RETURN_IF_ERROR(session.Call("Networks/ListLeases", request, &leases));
   Table table({{"ADDRESS"}, {"MAC"}, {"VM"}, {"HOSTNAME"}});
   std::vector<const google::protobuf::Message*> messages;
   std::vector<std::string> names;

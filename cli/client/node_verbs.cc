@@ -2,14 +2,12 @@
 #include "base/clock.h"
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
-#include "proto/gemel/v1/clusters.grpc.pb.h"
-#include "proto/gemel/v1/nodes.grpc.pb.h"
+#include "proto/gemel/v1/clusters.pb.h"
+#include "proto/gemel/v1/nodes.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
-
-using Nodes = v1::Nodes;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -79,7 +77,7 @@ All hosts.)");
   ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListNodesResponse nodes;
-  RETURN_IF_ERROR(session.Call<Nodes>(&Nodes::StubInterface::List, v1::ListNodesRequest(), &nodes));
+  RETURN_IF_ERROR(session.Call("Nodes/List", v1::ListNodesRequest(), &nodes));
   Table table = NodeTable();
   std::vector<const google::protobuf::Message*> messages;
   std::vector<std::string> names;
@@ -105,7 +103,7 @@ One host, with what it can do and what is not well.)");
   v1::GetNodeRequest request;
   request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
   v1::Node node;
-  RETURN_IF_ERROR(session.Call<Nodes>(&Nodes::StubInterface::Get, request, &node));
+  RETURN_IF_ERROR(session.Call("Nodes/Get", request, &node));
   Table table = NodeTable();
   AddNode(node, table);
   RETURN_IF_ERROR(session.ShowOne(node, LastPart(node.name()), table));
@@ -114,10 +112,7 @@ One host, with what it can do and what is not well.)");
 }
 
 template <class Request>
-Status SetDrained(Session& session, CLI::App& app, Words words,
-                  grpc::Status (v1::Clusters::StubInterface::*method)(grpc::ClientContext*,
-                                                                      const Request&,
-                                                                      v1::ClusterNode*),
+Status SetDrained(Session& session, CLI::App& app, Words words, std::string_view method,
                   std::string_view done) {
   std::string name;
   app.add_option("NAME", name, "which")->required();
@@ -127,7 +122,7 @@ Status SetDrained(Session& session, CLI::App& app, Words words,
   request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
   request.set_request_id(NewRequestId());
   v1::ClusterNode node;
-  RETURN_IF_ERROR(session.Call<v1::Clusters>(method, request, &node));
+  RETURN_IF_ERROR(session.Call(method, request, &node));
   return Print(fmt::format("{}: {}\n", LastPart(node.name()), done));
 }
 
@@ -138,8 +133,7 @@ Status Drain(Words words) {
   gemel cluster status
 
 Of a cluster: its machines go to others, nothing new comes, and it no longer counts.)");
-  return SetDrained<v1::DrainNodeRequest>(session, app, words,
-                                          &v1::Clusters::StubInterface::DrainNode,
+  return SetDrained<v1::DrainNodeRequest>(session, app, words, "Clusters/DrainNode",
                                           "drained; gemel cluster status shows what is left there");
 }
 
@@ -150,8 +144,7 @@ Status Resume(Words words) {
   gemel cluster status
 
 A node that was drained is one of its cluster's again.)");
-  return SetDrained<v1::UndrainNodeRequest>(session, app, words,
-                                            &v1::Clusters::StubInterface::UndrainNode, "resumed");
+  return SetDrained<v1::UndrainNodeRequest>(session, app, words, "Clusters/UndrainNode", "resumed");
 }
 
 }  // namespace

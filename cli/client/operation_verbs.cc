@@ -3,12 +3,10 @@
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
 #include "cli/client/operation_wait.h"
-#include "proto/gemel/v1/operations.grpc.pb.h"
+#include "proto/gemel/v1/operations.pb.h"
 
 namespace gemel::cli {
 namespace {
-
-using Operations = v1::Operations;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -73,7 +71,7 @@ Newest first.)");
   v1::ListOperationsResponse all;
   do {
     v1::ListOperationsResponse page;
-    RETURN_IF_ERROR(session.Call<Operations>(&Operations::StubInterface::List, request, &page));
+    RETURN_IF_ERROR(session.Call("Operations/List", request, &page));
     all.mutable_operations()->MergeFrom(page.operations());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -92,7 +90,7 @@ Result<v1::Operation> GetOperation(Session& session, const std::string& name) {
   v1::GetOperationRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("operations", name));
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Operations>(&Operations::StubInterface::Get, request, &operation));
+  RETURN_IF_ERROR(session.Call("Operations/Get", request, &operation));
   return operation;
 }
 
@@ -142,8 +140,7 @@ Asks for its end; one that is past the point of return ends as it would have.)")
   v1::CancelOperationRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("operations", name));
   v1::Operation operation;
-  RETURN_IF_ERROR(
-      session.Call<Operations>(&Operations::StubInterface::Cancel, request, &operation));
+  RETURN_IF_ERROR(session.Call("Operations/Cancel", request, &operation));
   return ShowOperation(session, operation);
 }
 

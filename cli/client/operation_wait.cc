@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "cli/client/api_name.h"
 #include "cli/report.h"
-#include "proto/gemel/v1/operations.grpc.pb.h"
+#include "proto/gemel/v1/operations.pb.h"
 
 namespace gemel::cli {
 namespace {
@@ -84,8 +84,7 @@ Status WaitForOperation(Session& session, v1::Operation operation) {
     request.set_name(operation.name());
     request.mutable_timeout()->set_seconds(kPollMs / 1000);
     v1::Operation next;
-    auto waited = session.Call<v1::Operations>(&v1::Operations::StubInterface::Wait, request, &next,
-                                               kPollMs + 10'000);
+    auto waited = session.Call("Operations/Wait", request, &next, kPollMs + 10'000);
     if (waited) {
       operation = std::move(next);
       last_answer = MonotonicMs();

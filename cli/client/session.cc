@@ -1,5 +1,6 @@
 #include "cli/client/session.h"
 
+#include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <sys/random.h>
@@ -15,6 +16,7 @@
 #include "cli/arguments.h"
 #include "cli/client/api_name.h"
 #include "cli/client/json_to_yaml.h"
+#include "cli/client/unary_call.h"
 #include "cli/report.h"
 #include "pki/certificate.h"
 #include "vmm/config/parse.h"
@@ -185,9 +187,18 @@ Status Session::CheckTime() const {
   return {};
 }
 
-void Session::SetDeadline(grpc::ClientContext& context, std::int64_t wanted_ms) const {
-  const std::int64_t ms = std::min(wanted_ms, TimeLeftMs().value_or(wanted_ms));
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(ms));
+Status Session::Call(std::string_view method, const google::protobuf::Message& request,
+                     google::protobuf::Message* response, std::int64_t wanted_ms) {
+  for (std::size_t asked = 1;; ++asked) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, Channel());
+    const std::int64_t ms = std::min(wanted_ms, TimeLeftMs().value_or(wanted_ms));
+    const grpc::Status status =
+        UnaryCall(channel, method, request, response, std::chrono::milliseconds(ms));
+    if (status.ok()) return {};
+    const bool again = asked < servers() && IsAway(status) && MayRepeat(request);
+    if (!again) return std::unexpected(ErrorOf(status));
+    GoOn();
+  }
 }
 
 Error Session::ErrorOf(const grpc::Status& status) const {

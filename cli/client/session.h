@@ -1,7 +1,6 @@
 // One command's server and options, and how it calls. One thread.
 #pragma once
-#include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
+#include <google/protobuf/message.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -11,12 +10,18 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "cli/client/client_error.h"
 #include "cli/client/context.h"
 #include "cli/client/output.h"
+
+namespace grpc {
+class Channel;
+class Status;
+}  // namespace grpc
 
 namespace gemel::cli {
 
@@ -56,24 +61,10 @@ class Session {
   Status CheckTime() const;
   Error ErrorOf(const grpc::Status& status) const;
 
-  // One call, which has 30 s or what --timeout leaves. `wanted_ms`: another limit. If its server goes
+  // One call (unary_call.h), which has 30 s or what --timeout leaves. `wanted_ms`: another limit. If its server goes
   // away, the next one is asked, unless that could do it twice.
-  template <class Service, class Request, class Response>
-  Status Call(grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
-                                                             Response*),
-              const Request& request, Response* response, std::int64_t wanted_ms = 30'000) {
-    for (std::size_t asked = 1;; ++asked) {
-      ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, Channel());
-      const std::unique_ptr<typename Service::StubInterface> stub = Service::NewStub(channel);
-      grpc::ClientContext context;
-      SetDeadline(context, wanted_ms);
-      const grpc::Status status = (stub.get()->*method)(&context, request, response);
-      if (status.ok()) return {};
-      const bool again = asked < servers() && IsAway(status) && MayRepeat(request);
-      if (!again) return std::unexpected(ErrorOf(status));
-      GoOn();
-    }
-  }
+  Status Call(std::string_view method, const google::protobuf::Message& request,
+              google::protobuf::Message* response, std::int64_t wanted_ms = 30'000);
 
   // A message of a list or of one thing, as -o says; `table` is for table and wide.
   Status Show(const std::vector<const google::protobuf::Message*>& messages,
@@ -85,7 +76,6 @@ class Session {
 
  private:
   Status ReadContext();
-  void SetDeadline(grpc::ClientContext& context, std::int64_t wanted_ms) const;
   std::size_t servers() const { return context_.servers().size(); }
   // The server said nothing: it is not there, or the way to it is not.
   static bool IsAway(const grpc::Status& status);

@@ -1,4 +1,6 @@
 // gemel vm console: the serial console of a VM on this terminal.
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <poll.h>
 #include <unistd.h>
 

@@ -7,13 +7,11 @@
 #include "cli/client/device_words.h"
 #include "cli/client/operation_wait.h"
 #include "cli/report.h"
-#include "proto/gemel/v1/virtual_machines.grpc.pb.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
-
-using Vms = v1::VirtualMachines;
 
 // What the command line says of a machine; "" and empty lists: nothing.
 struct SpecOptions {
@@ -285,7 +283,7 @@ Defines a virtual machine.)");
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::Create, request, &operation));
+  RETURN_IF_ERROR(session.Call("VirtualMachines/Create", request, &operation));
   return FinishChange(session, operation, start ? "created and started" : "created");
 }
 
@@ -323,7 +321,7 @@ Changes what is given. What a running VM cannot take over waits for its next sta
   request.set_request_id(session.request_id());
   request.set_validate_only(session.dry_run());
   v1::Operation operation;
-  RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::Update, request, &operation));
+  RETURN_IF_ERROR(session.Call("VirtualMachines/Update", request, &operation));
   return FinishChange(session, operation, "updated");
 }
 

@@ -6,13 +6,12 @@
 
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
-#include "proto/gemel/v1/virtual_machines.grpc.pb.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
 
-using Vms = v1::VirtualMachines;
 using Stats = std::map<std::string, v1::VirtualMachineStats>;
 
 Result<Stats> Sample(Session& session) {
@@ -22,7 +21,7 @@ Result<Stats> Sample(Session& session) {
   request.set_page_size(1000);
   do {
     v1::ListVirtualMachineStatsResponse page;
-    RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::ListStats, request, &page));
+    RETURN_IF_ERROR(session.Call("VirtualMachines/ListStats", request, &page));
     for (auto& one : *page.mutable_virtual_machine_stats()) stats[one.name()] = std::move(one);
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());

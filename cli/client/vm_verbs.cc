@@ -9,13 +9,11 @@
 #include "cli/client/event_stream.h"
 #include "cli/client/operation_wait.h"
 #include "cli/report.h"
-#include "proto/gemel/v1/virtual_machines.grpc.pb.h"
+#include "proto/gemel/v1/virtual_machines.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
-
-using Vms = v1::VirtualMachines;
 
 constexpr char kHelp[] =
     R"(Examples:
@@ -96,7 +94,7 @@ Result<v1::VirtualMachine> GetVm(Session& session, const std::string& name) {
   v1::GetVirtualMachineRequest request;
   request.set_name(name);
   v1::VirtualMachine vm;
-  RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::Get, request, &vm));
+  RETURN_IF_ERROR(session.Call("VirtualMachines/Get", request, &vm));
   return vm;
 }
 
@@ -108,7 +106,7 @@ Result<std::vector<v1::VirtualMachine>> ListVms(Session& session, const std::str
   request.set_page_size(500);
   do {
     v1::ListVirtualMachinesResponse page;
-    RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::List, request, &page));
+    RETURN_IF_ERROR(session.Call("VirtualMachines/List", request, &page));
     for (auto& vm : *page.mutable_virtual_machines()) vms.push_back(std::move(vm));
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -194,7 +192,7 @@ Devices, sandbox and limits as they are in force, asked of the machine's process
   v1::InspectVirtualMachineRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("vms", name));
   v1::VirtualMachineInspection inspection;
-  RETURN_IF_ERROR(session.Call<Vms>(&Vms::StubInterface::Inspect, request, &inspection));
+  RETURN_IF_ERROR(session.Call("VirtualMachines/Inspect", request, &inspection));
   if (session.format() == Format::kJson) return Print(ToJson(inspection));
   if (session.format() == Format::kName) return Print(name + "\n");
   return session.PrintYaml(inspection);
@@ -203,9 +201,7 @@ Devices, sandbox and limits as they are in force, asked of the machine's process
 // The verbs that take a name and make an operation.
 template <class Request>
 Status Act(Words words, const char* verb, const char* help, const char* done,
-           grpc::Status (Vms::StubInterface::*method)(grpc::ClientContext*, const Request&,
-                                                      v1::Operation*),
-           const std::function<void(CLI::App&)>& options = {},
+           std::string_view method, const std::function<void(CLI::App&)>& options = {},
            const std::function<Status(Request&)>& fill = {}) {
   Session session(fmt::format("vm {}", verb));
   std::vector<std::string> names;
@@ -221,7 +217,7 @@ Status Act(Words words, const char* verb, const char* help, const char* done,
     request.set_validate_only(session.dry_run());
     if (fill) RETURN_IF_ERROR(fill(request));
     v1::Operation operation;
-    RETURN_IF_ERROR(session.Call<Vms>(method, request, &operation));
+    RETURN_IF_ERROR(session.Call(method, request, &operation));
     RETURN_IF_ERROR(FinishChange(session, operation, done));
   }
   return {};
@@ -233,7 +229,7 @@ Status Start(Words words) {
   gemel vm start web db --wait --timeout 1m
 
 Makes it run.)",
-                                             "started", &Vms::StubInterface::Start);
+                                             "started", "VirtualMachines/Start");
 }
 
 Status Shutdown(Words words) {
@@ -245,7 +241,7 @@ Status Shutdown(Words words) {
   gemel vm shutdown web --grace 30s --force
 
 Presses the power button; what the guest does then is its own matter.)",
-      "shut down", &Vms::StubInterface::Shutdown,
+      "shut down", "VirtualMachines/Shutdown",
       [&](CLI::App& app) {
         app.add_option("--grace", grace, "how long the guest has; else what its spec says")
             ->type_name("TIME");
@@ -267,7 +263,7 @@ Status Stop(Words words) {
   gemel vm stop web --wait
 
 Pulls the plug: data in the guest's caches is lost. Gentler: gemel vm shutdown.)",
-                                            "stopped", &Vms::StubInterface::Stop);
+                                            "stopped", "VirtualMachines/Stop");
 }
 
 Status Reset(Words words) {
@@ -276,7 +272,7 @@ Status Reset(Words words) {
   gemel vm reset web --wait
 
 Presses the reset button: data in the guest's caches is lost.)",
-                                             "reset", &Vms::StubInterface::Reset);
+                                             "reset", "VirtualMachines/Reset");
 }
 
 Status Pause(Words words) {
@@ -285,7 +281,7 @@ Status Pause(Words words) {
   gemel vm pause web --wait
 
 Stops its processors; its memory stays.)",
-                                             "paused", &Vms::StubInterface::Pause);
+                                             "paused", "VirtualMachines/Pause");
 }
 
 Status Resume(Words words) {
@@ -294,7 +290,7 @@ Status Resume(Words words) {
   gemel vm resume web --wait
 
 Goes on after a pause.)",
-                                              "resumed", &Vms::StubInterface::Resume);
+                                              "resumed", "VirtualMachines/Resume");
 }
 
 Status Delete(Words words) {
@@ -307,7 +303,7 @@ Status Delete(Words words) {
   gemel vm delete web --force --yes --wait
 
 Forgets it; its disks stay. One that runs is not deleted without --force.)",
-      "deleted", &Vms::StubInterface::Delete,
+      "deleted", "VirtualMachines/Delete",
       [&](CLI::App& app) {
         app.add_flag("--force", force, "even if it runs: pulls the plug first");
         app.add_flag("--if-exists", missing, "one that is not there is well, too");

@@ -21,11 +21,13 @@ OPTIONS = {
 # Under ASan and UBSan they are. The client's words have one thread, and their gRPC takes clang three minutes.
 # A server of Debian's gRPC, whose locks TSan does not see, has races within that alone, a hundred a second.
 NOT_UNDER_TSAN = ("client_test", "server_tls_test")
+# What a program that begins a thread takes from the C library, by itself or through Debian's libraries.
+BEGIN_THREADS = ("pthread_create", "_ZNSt6thread15_M_start_thread")
 # The programs of these folders but for some, and of what they are made: how build() is called for it.
 SANITIZED = {
     # keeper, for clang-tidy: no unit test links etcd's gRPC.
     "asan": {"under": ["tests/unit", "tests/guests", "tests/fuzz", "keeper"]},
-    "tsan": {"under": ["tests/unit", "tests/guests"], "without": NOT_UNDER_TSAN},
+    "tsan": {"under": ["tests/unit", "tests/guests"], "without": NOT_UNDER_TSAN, "threads": True},
 }
 # What the sanitized builds are made with: most of clang's time goes into optimizing gRPC's templates, and the
 # tests need seconds either way. --long, whose fuzzers run for hours, has 2.
@@ -78,14 +80,26 @@ def compile_targets(name, files, log):
     return shell.run(ninja, log, environment(name)) == 0
 
 
-def build(name, log, under=None, without=()):
+def of_one_thread():
+    """The unit tests' programs that begin no thread: TSan has nothing to see in them."""
+    return [file.name for file in targets("release", "tests/unit") if not _begins_threads(file)]
+
+
+def _begins_threads(program):
+    needs = subprocess.run(["nm", "--dynamic", "--undefined-only", program], check=True,
+                           capture_output=True, text=True).stdout
+    return any(name in needs for name in BEGIN_THREADS)
+
+
+def build(name, log, under=None, without=(), threads=False):
     """One case: whether the build works. `under`: only the programs of these folders, but for those
-    called `without`."""
+    called `without`, and, with `threads`, for tests of one thread."""
     outcome = results.Results()
     good = configure(name, log)
     if good:
         files = None
         if under is not None:
+            without = {*without, *(of_one_thread() if threads else ())}
             files = [file for part in under for file in targets(name, part)
                      if file.name not in without]
         good = compile_targets(name, files, log)

@@ -270,6 +270,8 @@ def tsan(log, options):
     outcome = sanitized("tsan", log)
     for program in builds.NOT_UNDER_TSAN:
         outcome.add(f"tsan.{program}", results.SKIPPED, "builds.py says why")
+    for program in sorted({*builds.of_one_thread()} - {*builds.NOT_UNDER_TSAN}):
+        outcome.add(f"tsan.{program}", results.SKIPPED, "it begins no thread")
     if not outcome.of(results.FAILED):
         outcome.extend(builds.unit_tests("tsan", log, repeat=20 if options.mode == LONG else 1))
     return outcome

@@ -1,5 +1,6 @@
 #include "cli/client/client_error.h"
 
+#include <grpcpp/support/status.h>
 #include <gtest/gtest.h>
 
 #include "cli/report.h"
