@@ -61,8 +61,8 @@ class Session {
   Status CheckTime() const;
   Error ErrorOf(const grpc::Status& status) const;
 
-  // One call (unary_call.h), which has 30 s or what --timeout leaves. `wanted_ms`: another limit. If its server goes
-  // away, the next one is asked, unless that could do it twice.
+  // One call (unary_call.h), which has 30 s or what --timeout leaves; `wanted_ms`: another limit. If
+  // its server goes away, the next one is asked, unless that could do it twice.
   Status Call(std::string_view method, const google::protobuf::Message& request,
               google::protobuf::Message* response, std::int64_t wanted_ms = 30'000);
 

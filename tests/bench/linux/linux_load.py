@@ -105,7 +105,8 @@ def _argv(name, gemel, image, words, end):
     if name.startswith("gemel"):
         return [gemel, "run", "--profile", "server", "--cpus", "1", "--cpu", "host", "--memory", "1G",
                 "--serial", "stdio", "--on-reboot", "exit", *image, "--cmdline", words, *end]
-    return [QEMU, "-M", "q35,kernel-irqchip=on", "-accel", "kvm", "-cpu", vmms.PEER_CPU, "-smp", "1", "-m", "1G",
+    return [QEMU, "-M", "q35,kernel-irqchip=on", "-accel", "kvm", "-cpu", vmms.PEER_CPU, "-smp", "1",
+            "-m", "1G",
             "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
             *(word.replace("--", "-", 1) for word in image), "-append", words, *end]
 
