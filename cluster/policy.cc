@@ -1,7 +1,7 @@
 #include "cluster/policy.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 #include <utility>
 
 namespace gemel::cluster {
@@ -11,51 +11,74 @@ using Why = Placement::Why;
 
 // Memory that is still free, and who is where, as machines are placed one after the other.
 class Room {
+  struct Node {
+    NodeId id = 0;
+    std::uint64_t free = 0;    // what nobody has
+    std::uint64_t ranked = 0;  // the same, without those that arrive and whose turn has not come
+  };
+  template <class Nodes>
+  static auto* FindIn(Nodes& nodes, NodeId id) {
+    const auto found = std::ranges::lower_bound(nodes, id, {}, &Node::id);
+    return found != nodes.end() && found->id == id ? &*found : nullptr;
+  }
+
  public:
-  Room(std::span<const NodeStatus> nodes, std::span<const VmStatus> vms) : nodes_(nodes) {
+  Room(std::span<const NodeStatus> nodes, std::span<const VmStatus> vms) {
     for (const NodeStatus& node : nodes)
-      if (node.usable) free_[node.node] = node.memory;
+      if (node.usable) nodes_.push_back({node.node, node.memory, node.memory});
+    std::ranges::sort(nodes_, {}, &Node::id);
     for (const VmStatus& vm : vms)
-      if (vm.owner != 0) Put(vm, vm.owner);
+      if (vm.owner != 0) Take(vm, vm.owner, !vm.arriving);
   }
   bool Fits(const VmStatus& vm, NodeId node) const {
-    const auto found = free_.find(node);
-    return found != free_.end() && found->second >= vm.memory;
+    const Node* const found = FindIn(nodes_, node);
+    return found != nullptr && found->free >= vm.memory;
   }
   bool Together(const VmStatus& vm, NodeId node) const {
-    if (vm.policy.apart == 0) return false;
-    const auto found = groups_.find({node, vm.policy.apart});
-    return found != groups_.end() && found->second > 0;
+    return vm.policy.apart != 0 && groups_.contains({node, vm.policy.apart});
   }
-  void Put(const VmStatus& vm, NodeId node) {
-    const auto found = free_.find(node);
-    if (found != free_.end()) found->second -= std::min(found->second, vm.memory);
-    if (vm.policy.apart != 0) ++groups_[{node, vm.policy.apart}];
+  void Put(const VmStatus& vm, NodeId node) { Take(vm, node, /*ranked=*/true); }
+  // The turn of one that its owner is just taking.
+  void Arrive(const VmStatus& vm) {
+    if (Node* const found = FindIn(nodes_, vm.owner); found != nullptr)
+      found->ranked -= std::min(found->ranked, vm.memory);
+  }
+  void Lose(NodeId node) {
+    std::erase_if(nodes_, [node](const Node& one) { return one.id == node; });
   }
   // Who should have it: the preferred node, else the one with the most room, else the lowest number.
   Placement Choose(const VmStatus& vm) const {
-    Placement best{vm.vm, 0, Why::kNoCapacity};
-    for (const NodeStatus& node : nodes_) {
-      if (!Fits(vm, node.node)) continue;
-      if (Together(vm, node.node)) {
-        if (best.node == 0) best.why = Why::kApart;
-        continue;
+    const Node* best = nullptr;
+    bool apart = false;
+    for (const Node& node : nodes_) {
+      if (node.free < vm.memory) continue;
+      if (Together(vm, node.id)) {
+        apart = true;
+      } else if (best == nullptr || Better(vm, node, *best)) {
+        best = &node;
       }
-      if (best.node == 0 || Better(vm, node.node, best.node))
-        best = {vm.vm, node.node, Why::kStart};
     }
-    return best;
+    if (best != nullptr) return {vm.vm, best->id, Why::kStart};
+    return {vm.vm, 0, apart ? Why::kApart : Why::kNoCapacity};
   }
 
  private:
-  bool Better(const VmStatus& vm, NodeId left, NodeId right) const {
-    if (vm.policy.preferred == left || vm.policy.preferred == right)
-      return vm.policy.preferred == left;
-    return std::pair(free_.at(left), right) > std::pair(free_.at(right), left);
+  // `left` has the higher number.
+  static bool Better(const VmStatus& vm, const Node& left, const Node& right) {
+    if (vm.policy.preferred == left.id || vm.policy.preferred == right.id)
+      return vm.policy.preferred == left.id;
+    return left.ranked > right.ranked;
   }
-  std::span<const NodeStatus> nodes_;
-  std::map<NodeId, std::uint64_t> free_;
-  std::map<std::pair<NodeId, std::uint32_t>, int> groups_;
+  void Take(const VmStatus& vm, NodeId node, bool ranked) {
+    if (Node* const found = FindIn(nodes_, node); found != nullptr) {
+      found->free -= std::min(found->free, vm.memory);
+      if (ranked) found->ranked -= std::min(found->ranked, vm.memory);
+    }
+    if (vm.policy.apart != 0) groups_.insert({node, vm.policy.apart});
+  }
+
+  std::vector<Node> nodes_;  // those that are usable, by number
+  std::set<std::pair<NodeId, std::uint32_t>> groups_;
 };
 
 bool TooManyRestarts(Time now, const VmStatus& vm) {
@@ -88,6 +111,7 @@ std::vector<Placement> Place(Time now, Time last_start, std::span<const NodeStat
   for (const VmStatus* vm : order) {
     const auto add = [&](Why why) { out.push_back({vm->vm, 0, why}); };
     if (vm->owner != 0) {
+      if (vm->arriving) room.Arrive(*vm);
       out.push_back(PlaceOwned(*vm, room));
       if (out.back().why == Why::kFailBack) room.Put(*vm, out.back().node);
       if (!vm->running && !std::exchange(open, true)) open_group = vm->policy.priority;
@@ -112,21 +136,18 @@ std::vector<Placement> Place(Time now, Time last_start, std::span<const NodeStat
 }
 
 bool SurvivesLossOfAnyNode(std::span<const NodeStatus> nodes, std::span<const VmStatus> vms) {
+  std::vector<VmStatus> all(vms.begin(), vms.end());
+  std::erase_if(all, [](const VmStatus& vm) { return vm.policy.stay_down; });
+  // The largest first: what does not fit then does not fit at all, or only by luck.
+  std::ranges::sort(all, [](const VmStatus& a, const VmStatus& b) {
+    return std::pair(b.memory, a.vm) < std::pair(a.memory, b.vm);
+  });
+  const Room whole(nodes, all);
   for (const NodeStatus& lost : nodes) {
-    std::vector<NodeStatus> left;
-    for (const NodeStatus& node : nodes)
-      if (node.node != lost.node) left.push_back(node);
-    std::vector<VmStatus> all(vms.begin(), vms.end());
-    std::erase_if(all, [](const VmStatus& vm) { return vm.policy.stay_down; });
-    // The largest first: what does not fit then does not fit at all, or only by luck.
-    std::sort(all.begin(), all.end(), [](const VmStatus& a, const VmStatus& b) {
-      return std::pair(b.memory, a.vm) < std::pair(a.memory, b.vm);
-    });
-    for (VmStatus& vm : all)
-      if (vm.owner == lost.node) vm.owner = 0;
-    Room room(left, all);
+    Room room = whole;
+    room.Lose(lost.node);
     for (const VmStatus& vm : all) {
-      if (vm.owner != 0) continue;
+      if (vm.owner != 0 && vm.owner != lost.node) continue;
       const Placement placed = room.Choose(vm);
       if (placed.why != Why::kStart) return false;
       room.Put(vm, placed.node);

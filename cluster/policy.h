@@ -27,6 +27,7 @@ struct VmStatus {
   std::uint64_t memory = 0;
   NodeId owner = 0;            // who has it by its record; 0: nobody, or one whose session is over
   bool running = false;        // its guest runs there
+  bool arriving = false;       // its owner took it while others were, and are, still to be taken
   bool failed = false;         // it was lost or ended by itself; else it is being started by wish
   std::vector<Time> restarts;  // moments, in the clock of whoever asks
 };
@@ -56,6 +57,12 @@ struct Placement {
 
 // One answer for each machine, in the order of their groups and then of their numbers. `last_start` is
 // when the latest machine was started (kNever: none was).
+//
+// Each machine that has no owner goes to its preferred node, else to the one with the most room, else to the
+// lowest number: so the machines of a lost node are spread over all others, and each of those takes its own
+// part. What has been done of it already changes nothing of the rest: of machines that are `arriving`, room
+// is chosen as if they had not begun to, until their turn comes. Nodes that have seen more or less of a
+// take-over still agree on who takes what is left.
 std::vector<Placement> Place(Time now, Time last_start, std::span<const NodeStatus> nodes,
                              std::span<const VmStatus> vms);
 

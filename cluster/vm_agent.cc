@@ -219,6 +219,8 @@ void VmAgent::GiveAway(const Now& at, AgentStep* step) {
 
 void VmAgent::Propose(const Now& at, const Ownership& next, Txn txn, AgentStep* step) {
   if (call_.waiting || at.time < retry_at_) return;
+  step->would_ask = !at.input.may_ask;
+  if (step->would_ask) return;
   txn.If(KeyKind::kVm, vm_, changed_);
   txn.If(KeyKind::kSession, node_, at.input.session.opened);
   txn.If(KeyKind::kIncarnation, 0, at.memory.incarnation().revision);

@@ -53,6 +53,8 @@ struct AgentInput {
   Process process;
   Want want = Want::kLeave;
   NodeId want_node = 0;
+  bool may_ask =
+      true;  // false: others of this node wait for etcd already, and this one does not ask yet
 };
 
 struct AgentStep {
@@ -64,6 +66,7 @@ struct AgentStep {
     kKill,
   };
   std::optional<Txn> txn;
+  bool would_ask = false;  // if it might
   StorageCommand storage;
   ForProcess process = ForProcess::kNothing;
   SessionId session;

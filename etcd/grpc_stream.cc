@@ -10,6 +10,10 @@ namespace {
 using etcdserverpb::WatchRequest;
 using etcdserverpb::WatchResponse;
 
+// Keys in one answer. Thousands of machines are megabytes: in one piece, to many nodes at once, they
+// would take longer than a call may, and hold up heartbeats.
+constexpr std::int64_t kPage = 500;
+
 KeyValue FromWire(mvccpb::KeyValue& from) {
   return {std::move(*from.mutable_key()), std::move(*from.mutable_value()), from.mod_revision()};
 }
@@ -34,7 +38,7 @@ class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
     Cancel();
   }
   void Cancel() override {
-    read_context_.TryCancel();
+    if (read_context_) read_context_->TryCancel();
     context_.TryCancel();
   }
 
@@ -46,6 +50,7 @@ class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
     });
   }
   void OnRead(bool good);
+  void Watch();
   void OnStarted(bool good);
   void OnWritten(bool good);
   void OnResponse(bool good);
@@ -63,8 +68,9 @@ class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
   bool over_ = false;
   bool finishing_ = false;
 
-  grpc::ClientContext read_context_;
-  etcdserverpb::RangeResponse snapshot_;
+  KvSnapshot snapshot_;                                // as far as it was read
+  std::unique_ptr<grpc::ClientContext> read_context_;  // of one page
+  etcdserverpb::RangeResponse page_;
   std::unique_ptr<grpc::ClientAsyncResponseReader<etcdserverpb::RangeResponse>> reader_;
   grpc::ClientContext context_;
   WatchRequest request_;
@@ -73,32 +79,46 @@ class Stream : public Cancellable, public std::enable_shared_from_this<Stream> {
   grpc::Status status_;
 };
 
-// Not `serializable`: a majority answers, so that nothing older than what was known is shown.
+// The first page is not `serializable`: a majority answers, so that nothing older than what was known
+// is shown. The others are of that revision, which the member that is asked has by then.
 void Stream::Read() {
   etcdserverpb::RangeRequest request;
-  request.set_key(range_.first);
+  request.set_key(snapshot_.keys.empty() ? range_.first : snapshot_.keys.back().key + '\0');
   request.set_range_end(range_.end);
-  read_context_.set_deadline(io_->Deadline());
-  reader_ =
-      etcdserverpb::KV::NewStub(channel_)->PrepareAsyncRange(&read_context_, request, io_->queue());
+  request.set_limit(kPage);
+  request.set_revision(snapshot_.revision);
+  request.set_serializable(snapshot_.revision != 0);
+  page_.Clear();
+  read_context_ = std::make_unique<grpc::ClientContext>();
+  read_context_->set_deadline(io_->Deadline());
+  reader_ = etcdserverpb::KV::NewStub(channel_)->PrepareAsyncRange(read_context_.get(), request,
+                                                                   io_->queue());
   reader_->StartCall();
-  reader_->Finish(&snapshot_, &status_, Then(&Stream::OnRead));
+  reader_->Finish(&page_, &status_, Then(&Stream::OnRead));
 }
 
 void Stream::OnRead(bool /*good*/) {
   if (!status_.ok()) return End(io_->ErrorOf(member_, status_));
-  KvSnapshot snapshot{snapshot_.header().revision(), {}};
-  for (mvccpb::KeyValue& found : *snapshot_.mutable_kvs()) snapshot.keys.push_back(FromWire(found));
-  snapshot_.Clear();
+  if (snapshot_.revision == 0) snapshot_.revision = page_.header().revision();
+  for (mvccpb::KeyValue& found : *page_.mutable_kvs()) snapshot_.keys.push_back(FromWire(found));
+  if (page_.more() && page_.kvs_size() > 0) {
+    Read();
+    return follower_.on_events({});
+  }
+  page_.Clear();
+  Watch();
+  follower_.on_snapshot(std::move(snapshot_));
+}
+
+void Stream::Watch() {
   etcdserverpb::WatchCreateRequest& create = *request_.mutable_create_request();
   create.set_key(range_.first);
   create.set_range_end(range_.end);
-  create.set_start_revision(snapshot.revision + 1);
+  create.set_start_revision(snapshot_.revision + 1);
   // The member ends the stream when it has been without a leader for a while.
   context_.AddMetadata("hasleader", "true");
   watch_ = etcdserverpb::Watch::NewStub(channel_)->PrepareAsyncWatch(&context_, io_->queue());
   watch_->StartCall(Then(&Stream::OnStarted));
-  follower_.on_snapshot(std::move(snapshot));
 }
 
 void Stream::OnStarted(bool good) {

@@ -73,7 +73,8 @@ class Kv {
   struct Follower {
     // Once, first: all keys of the range, read from a majority.
     std::function<void(KvSnapshot)> on_snapshot;
-    // What changed since, in order of revisions, no revision in two calls. Empty: the stream lives.
+    // What changed since, in order of revisions, no revision in two calls. Empty: the stream lives; that may
+    // come before the snapshot, too, when there is much to read.
     std::function<void(std::vector<KeyEvent>)> on_events;
     // Last: why it ended. Follow anew; the next one asks another member.
     std::function<void(const Error&)> on_end;

@@ -29,6 +29,7 @@ Error NoAnswer(const Error& error) {
 KvStore::Listener SpecStore::listener() {
   return {[this](const KvSnapshot& snapshot) {
             specs_.clear();
+            ++generation_;
             nodes_.clear();
             last_vm_ = {};
             for (const KeyValue& key : snapshot.keys) Take({key, false});
@@ -42,6 +43,7 @@ KvStore::Listener SpecStore::listener() {
 void SpecStore::Take(const KeyEvent& event) {
   const KeyValue& from = event.key_value;
   if (const auto vm = VmOfSpecKey(from.key)) {
+    ++generation_;
     if (event.deleted)
       specs_.erase(*vm);
     else
@@ -81,6 +83,7 @@ void SpecStore::Create(const MachineSpec& spec, Created done) {
               MakeError(Code::kAborted, "another machine was made at the same moment: try again"));
         Remember(vm, {answer->revision}, last_vm_);
         Remember(spec, {answer->revision}, specs_[vm]);
+        ++generation_;
         done(vm);
       });
 }
@@ -106,6 +109,7 @@ void SpecStore::Update(std::uint32_t vm, cluster::Revision changed, const Machin
           return done(MakeError(Code::kAborted, "it was changed at the same moment: try again"));
         const auto found = specs_.find(vm);
         if (found != specs_.end()) Remember(spec, {answer->revision}, found->second);
+        ++generation_;
         done({});
       });
 }

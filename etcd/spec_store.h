@@ -32,6 +32,8 @@ class SpecStore {
   bool known() const { return known_; }
   const std::map<std::uint32_t, Entry<MachineSpec>>& specs() const { return specs_; }
   const std::map<cluster::NodeId, Entry<NodeInfo>>& nodes() const { return nodes_; }
+  // Another number each time that something of specs() may be another.
+  std::uint64_t generation() const { return generation_; }
   // A machine of that name; 0: none.
   std::uint32_t Find(const std::string& name) const;
 
@@ -55,6 +57,7 @@ class SpecStore {
 
   Kv* kv_;
   bool known_ = false;
+  std::uint64_t generation_ = 0;
   std::map<std::uint32_t, Entry<MachineSpec>> specs_;
   std::map<cluster::NodeId, Entry<NodeInfo>> nodes_;
   Entry<std::uint32_t> last_vm_;

@@ -22,6 +22,12 @@ Entry<T> EntryOf(const KeyValue& found, Result<T> decoded) {
 
 }  // namespace
 
+bool ViewChange::only_beats() const {
+  return !whole && !keys.empty() && std::ranges::all_of(keys, [](const cluster::Key& key) {
+    return key.kind == cluster::KeyKind::kBeat;
+  });
+}
+
 const NodeEntry& View::node(cluster::NodeId id) const {
   static const NodeEntry kNone;
   const auto found = nodes_.find(id);

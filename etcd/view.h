@@ -30,6 +30,8 @@ struct NodeEntry {
 struct ViewChange {
   bool whole = false;              // everything may be: it was read anew
   std::vector<cluster::Key> keys;  // else these
+  // Heartbeats and nothing else: nothing follows for machines.
+  bool only_beats() const;
 };
 
 class View {

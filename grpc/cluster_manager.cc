@@ -1,5 +1,6 @@
 #include "grpc/cluster_manager.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -19,6 +20,9 @@ constexpr Time kStuckAfter{10'000'000};
 // new epoch for one that has just latched, asked for then, may be committed much later. The machine could
 // not go on in its process after that.
 constexpr Time kLast{50'000};
+// Transactions of machines under way at once. Thousands, as after the loss of all nodes at once, would
+// have no answer in time, be sent again, and keep heartbeats from being heard.
+constexpr int kMostAsked = 32;
 constexpr int kTurns = 3;  // of one machine; each can change what its process is
 
 }  // namespace
@@ -37,7 +41,7 @@ void ClusterManager::Want(ClusterVm vm, cluster::Want want, cluster::NodeId to) 
   Machine& machine = machines_.at(vm);
   machine.want = want;
   machine.want_node = to;
-  Run();
+  RunOne(vm);
 }
 
 void ClusterManager::OnProcess(ClusterVm vm, const Process& process) {
@@ -46,21 +50,53 @@ void ClusterManager::OnProcess(ClusterVm vm, const Process& process) {
   Machine& machine = found->second;
   if (machine.process.state != process.state) machine.asked = ForProcess::kNothing;
   machine.process = process;
-  Run();
+  RunOne(vm);
 }
 
 void ClusterManager::Run() {
   const keeper::View* const keeper = outside_.keeper->view();
   if (keeper == nullptr) return;
   if (!began_) Begin(*keeper);
-  const Time now = outside_.now();
-  const cluster::SessionView session = Session();
-  Challenge(now, session);
+  Challenge(outside_.now(), Session());
+  const Moment moment = Now();
+  CountAsked(moment.now);
   for (auto& [vm, machine] : machines_) {
-    Act(now, session, vm, machine);
-    KillIfStuck(now, vm, machine);
+    Act(moment, vm, machine);
+    KillIfStuck(moment.now, vm, machine);
   }
   SayQuiet();
+}
+
+// Something is new for this machine alone: of thousands, the others are not looked at.
+void ClusterManager::RunOne(ClusterVm vm) {
+  if (!began_) return Run();
+  const auto found = machines_.find(vm);
+  if (outside_.keeper->view() == nullptr || found == machines_.end()) return;
+  const Moment moment = Now();
+  Act(moment, vm, found->second);
+  KillIfStuck(moment.now, vm, found->second);
+  SayQuiet();
+}
+
+void ClusterManager::RunThoseThatWait() {
+  while (asked_ < kMostAsked && !would_.empty()) RunOne(would_.extract(would_.begin()).value());
+}
+
+// One that was given up does not count, even if its answer comes yet.
+void ClusterManager::CountAsked(Time now) {
+  asked_ = 0;
+  for (const auto& [vm, machine] : machines_) {
+    const cluster::Outstanding& call = machine.agent.call();
+    if (call.waiting && now - call.sent_at < rules_.timing.call_deadline) ++asked_;
+  }
+}
+
+ClusterManager::Moment ClusterManager::Now() const {
+  Moment moment{outside_.now(), Session(), {}};
+  for (const auto& [node, challenger] : challengers_)
+    if (challenger.known())
+      moment.peers.push_back({node, challenger.record(), challenger.session()});
+  return moment;
 }
 
 void ClusterManager::Begin(const keeper::View& keeper) {
@@ -82,7 +118,11 @@ void ClusterManager::OnView(const etcd::View& view, const etcd::ViewChange& chan
       memory_.OnView(incarnation.value, incarnation.changed, view.store(), outside_.now());
   if (verdict == Memory::Verdict::kNew) Forget();
   if (verdict == Memory::Verdict::kNew || verdict == Memory::Verdict::kCurrent) Believe(view);
-  Run();
+  if (verdict == Memory::Verdict::kCurrent && change.only_beats()) {
+    Challenge(outside_.now(), Session());
+  } else {
+    Run();
+  }
 }
 
 void ClusterManager::Believe(const etcd::View& view) {
@@ -154,27 +194,14 @@ void ClusterManager::Challenge(Time now, const cluster::SessionView& session) {
   }
 }
 
-void ClusterManager::Act(Time now, const cluster::SessionView& session, ClusterVm vm,
-                         Machine& machine) {
+void ClusterManager::Act(const Moment& moment, ClusterVm vm, Machine& machine) {
   if (!machine.unreadable.empty()) return;
-  std::vector<cluster::PeerSession> peers;
-  for (const auto& [node, challenger] : challengers_)
-    if (challenger.known()) peers.push_back({node, challenger.record(), challenger.session()});
   for (int turn = 0; turn < kTurns; ++turn) {
-    const cluster::AgentInput input{session, peers, machine.process, machine.want,
-                                    machine.want_node};
-    const AgentStep step = machine.agent.Run(now, input, memory_, rules_);
-    if (step.txn) {
-      outside_.store->Commit(
-          *step.txn, [this, alive = std::weak_ptr(alive_), vm,
-                      id = machine.agent.call().id](const cluster::TxnReply& reply) {
-            if (alive.expired()) return;
-            const auto found = machines_.find(vm);
-            if (found == machines_.end()) return;
-            found->second.agent.OnReply(outside_.now(), id, reply, memory_, rules_);
-            Run();
-          });
-    }
+    const cluster::AgentInput input{moment.session, moment.peers,      machine.process,
+                                    machine.want,   machine.want_node, asked_ < kMostAsked};
+    const AgentStep step = machine.agent.Run(moment.now, input, memory_, rules_);
+    if (step.would_ask) would_.insert(vm);
+    if (step.txn) Ask(vm, *step.txn, machine.agent.call().id);
     if (step.storage.op != cluster::StorageCommand::Op::kNone) {
       outside_.disks->Execute(
           vm, step.storage,
@@ -188,13 +215,26 @@ void ClusterManager::Act(Time now, const cluster::SessionView& session, ClusterV
   }
 }
 
+void ClusterManager::Ask(ClusterVm vm, const cluster::Txn& txn, cluster::RequestId id) {
+  ++asked_;
+  outside_.store->Commit(
+      txn, [this, alive = std::weak_ptr(alive_), vm, id](const cluster::TxnReply& reply) {
+        if (alive.expired()) return;
+        asked_ = std::max(asked_ - 1, 0);
+        if (const auto found = machines_.find(vm); found != machines_.end())
+          found->second.agent.OnReply(outside_.now(), id, reply, memory_, rules_);
+        RunOne(vm);
+        RunThoseThatWait();
+      });
+}
+
 // An answer to a command that was given up meanwhile finds no one.
 void ClusterManager::OnStorage(ClusterVm vm, std::uint64_t call,
                                const cluster::StorageAnswer& answer) {
   const auto found = machines_.find(vm);
   if (found == machines_.end() || call != found->second.storage_call) return;
   found->second.agent.OnStorage(answer, rules_);
-  Run();
+  RunOne(vm);
 }
 
 void ClusterManager::ActOnProcess(ClusterVm vm, Machine& machine, const AgentStep& step) {

@@ -69,8 +69,9 @@ class ClusterManager {
   // What its process is now. A process that runs under the grant that was given last is not news.
   void OnProcess(ClusterVm vm, const cluster::Process& process);
 
-  // Looks at the time and at the keeper. At least every 100 ms, and when the keeper says something; not
-  // before all processes that were left running are added. Follows the store once the keeper was heard.
+  // Looks at the time, at the keeper and at all machines. At least every 100 ms, and when the keeper says
+  // something; not before all processes that were left running are added. Follows the store once the
+  // keeper was heard.
   void Run();
 
   // ---- for people and policies
@@ -115,7 +116,18 @@ class ClusterManager {
   void Begin(const keeper::View& keeper);
   cluster::SessionView Session() const;
   void Challenge(cluster::Time now, const cluster::SessionView& session);
-  void Act(cluster::Time now, const cluster::SessionView& session, ClusterVm vm, Machine& machine);
+  // What machines go by at one moment.
+  struct Moment {
+    cluster::Time now;
+    cluster::SessionView session;
+    std::vector<cluster::PeerSession> peers;
+  };
+  Moment Now() const;
+  void RunOne(ClusterVm vm);
+  void RunThoseThatWait();
+  void CountAsked(cluster::Time now);
+  void Act(const Moment& moment, ClusterVm vm, Machine& machine);
+  void Ask(ClusterVm vm, const cluster::Txn& txn, cluster::RequestId id);
   void OnStorage(ClusterVm vm, std::uint64_t call, const cluster::StorageAnswer& answer);
   void ActOnProcess(ClusterVm vm, Machine& machine, const cluster::AgentStep& step);
   void KillIfStuck(cluster::Time now, ClusterVm vm, Machine& machine);
@@ -129,6 +141,8 @@ class ClusterManager {
   cluster::Memory memory_;  // from the keeper's on
   std::map<cluster::NodeId, cluster::Challenger> challengers_;
   std::map<ClusterVm, Machine> machines_;
+  int asked_ = 0;              // of etcd, and not answered yet
+  std::set<ClusterVm> would_;  // ask, when there are fewer of those
   std::map<ClusterVm, etcd::Entry<cluster::Ownership>> records_;  // as last believed
   bool shown_ = false;                                            // something was believed
   // What changed in views that could not be believed yet; all of it if all_unshown_.

@@ -45,13 +45,6 @@ std::vector<etcd::MachineCall> WithCalls(std::vector<etcd::MachineCall> calls,
   return calls;
 }
 
-// Of a view that shows nothing but heartbeats, nothing follows for machines.
-bool OnlyBeats(const etcd::ViewChange& change) {
-  return !change.whole && !change.keys.empty() &&
-         std::all_of(change.keys.begin(), change.keys.end(),
-                     [](const cluster::Key& key) { return key.kind == cluster::KeyKind::kBeat; });
-}
-
 std::unexpected<Error> NotInCluster(ClusterVm vm) {
   return MakeError(Code::kNotFound,
                    fmt::format("number {} is not its in the cluster any more", vm));
@@ -72,10 +65,11 @@ void ClusterMember::SeenStore::Commit(const cluster::Txn& txn, Done done) {
 void ClusterMember::SeenStore::Watch(OnView on_view) {
   member_->store_.Watch(
       [this, on_view = std::move(on_view)](const etcd::View& view, const etcd::ViewChange& change) {
-        if (!OnlyBeats(change)) member_->NoteGone();  // before anything follows from records
+        const bool beats = change.only_beats();
+        if (!beats) member_->NoteGone();  // before anything follows from records
         on_view(view, change);
         member_->NoteBeats(view);
-        if (!OnlyBeats(change)) member_->Weave();
+        if (!beats) member_->weave_.Soon();
       });
 }
 
@@ -100,7 +94,8 @@ ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside 
                outside_.identity, [this](ClusterVm vm) { OnBegun(vm); },
                [this](ClusterVm vm) { return PatienceMs(vm); }}),
       manager_(node, {&seen_store_, outside_.keeper, &fenced_, outside_.disks, outside_.now}),
-      wishes_(node) {
+      wishes_(node),
+      weave_(outside_.loop, outside_.now, [this] { Weave(); }) {
   store_.Listen({[specs = specs_.listener(), events = events_.listener()](const auto& snapshot) {
                    specs.on_snapshot(snapshot);
                    events.on_snapshot(snapshot);
@@ -125,7 +120,7 @@ void ClusterMember::Begin(std::vector<AdoptedMachine> adopted) {
 
 void ClusterMember::Tick() {
   manager_.Run();
-  if (ticks_++ % kTicksAWeave == 0) Weave();
+  if (ticks_++ % kTicksAWeave == 0) weave_.Soon();
   if (const keeper::View* const keeper = outside_.keeper->view(); keeper != nullptr)
     events_.Run(manager_.live(), keeper->session.incarnation);
   if (!timer_.Start(outside_.loop, kTickMs, [this] { Tick(); }))
@@ -145,7 +140,7 @@ void ClusterMember::NoteBeats(const etcd::View& view) {
 void ClusterMember::Look() {
   if (!began_) return;
   manager_.Run();
-  Weave();
+  weave_.Soon();
 }
 
 // ---- calls --------------------------------------------------------------------------------------
@@ -192,7 +187,7 @@ void ClusterMember::StopItself(std::uint32_t vm, const std::string& reason,
   const auto found = machines_.find(vm);
   if (found == machines_.end() || found->second.ended) return;
   found->second.ended = {reason, message};
-  Weave();
+  weave_.Soon();
 }
 
 // ---- processes ----------------------------------------------------------------------------------
@@ -315,7 +310,9 @@ bool ClusterMember::IsGone(ClusterVm vm, const Machine& machine) const {
 }
 
 void ClusterMember::NoteGone() {
-  if (!began_ || !specs_.known()) return;
+  // What a machine has taken over since is what it was looked at for.
+  if (!began_ || !specs_.known() || noted_ == specs_.generation()) return;
+  noted_ = specs_.generation();
   std::vector<ClusterVm> news;
   for (auto& [vm, machine] : machines_) {
     const bool gone = IsGone(vm, machine);

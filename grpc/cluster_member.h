@@ -24,6 +24,7 @@
 #include "grpc/cluster_wishes.h"
 #include "grpc/directory.h"
 #include "grpc/fenced_machines.h"
+#include "grpc/paced_task.h"
 #include "grpc/vm_manager.h"
 #include "proto/gemel/v1/clusters.pb.h"
 
@@ -119,7 +120,7 @@ class ClusterMember final : public ClusterSeat {
   void Decide(Machine& machine, std::string text);
 
   // ---- the cluster's events (cluster_member_events.cc)
-  void TellOfMachine(Machine& machine, const ClusterStanding& next);
+  void TellOfMachine(Machine& machine, const ClusterStanding& next, const ClusterSeen& seen);
   void TellOfNodes();
   void TellOf(const Machine& machine, v1::EventType type, const cluster::Epoch& epoch,
               std::string_view reason, std::string message);
@@ -133,9 +134,15 @@ class ClusterMember final : public ClusterSeat {
   bool TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>& entry);
   void DropSpecs();
   void WeighAll();
+  ClusterSeen SeenSessions() const;  // without records
   ClusterSeen Seen() const;
-  WishedVm WishedOf(ClusterVm vm, const Machine& machine,
-                    const std::map<std::string, std::uint32_t>& groups) const;
+  // The numbers of anti-affinity groups and of nodes, by their names.
+  struct Numbers {
+    std::map<std::string, std::uint32_t> groups;
+    std::map<std::string, cluster::NodeId> nodes;
+  };
+  Numbers NumbersOfAll() const;
+  static WishedVm WishedOf(ClusterVm vm, const Machine& machine, const Numbers& numbers);
   cluster::NodeId NumberOf(const std::string& name) const;
   std::string NameOf(cluster::NodeId node) const;
   void StopThoseThatEnded();
@@ -166,8 +173,10 @@ class ClusterMember final : public ClusterSeat {
   std::map<cluster::NodeId, Beat> beats_;
   std::map<std::string, ClusterPeer> told_peers_;
   bool began_ = false;
-  bool telling_ = false;  // etcd what this node is
+  std::uint64_t noted_ = 0;  // the generation of specs_ for which NoteGone has looked
+  bool telling_ = false;     // etcd what this node is
   int ticks_ = 0;
+  PacedTask weave_;
   Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -29,7 +29,8 @@ bool ClusterMember::SpeaksForAll(const ClusterSeen& seen) const {
 }
 
 // Each thing is told by the node that did it, when its record shows that it is so.
-void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next) {
+void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next,
+                                  const ClusterSeen& seen) {
   const ClusterStanding before = machine.told.value_or(ClusterStanding{});
   const bool mine = next.owner == self_.name;
   const std::string from = machine.last_owner;
@@ -48,7 +49,7 @@ void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next)
   if (!machine.told) return;  // nothing is known of before
   if (next.reason != before.reason && next.reason == "STORAGE_REFUSED")
     TellOf(machine, v1::EVENT_TYPE_REFUSED, next.epoch, next.reason, next.message);
-  if (next.stuck && next.reason != before.reason && !next.reason.empty() && SpeaksForAll(Seen()))
+  if (next.stuck && next.reason != before.reason && !next.reason.empty() && SpeaksForAll(seen))
     TellOf(machine, v1::EVENT_TYPE_WAITING, next.epoch, next.reason, next.message);
   if (mine && lost && before.record == VmState::kFencing && next.record != VmState::kFencing)
     TellOf(machine, v1::EVENT_TYPE_FENCED, next.epoch, "NODE_LOST",
@@ -67,7 +68,7 @@ void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next)
 }
 
 void ClusterMember::TellOfNodes() {
-  const ClusterSeen seen = Seen();
+  const ClusterSeen seen = SeenSessions();
   for (const auto& [node, entry] : specs_.nodes()) {
     if (!entry.unreadable.empty()) continue;
     const auto session = seen.sessions.find(node);

@@ -168,7 +168,7 @@ void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
 }
 
 void ClusterMember::FillStatus(v1::ClusterStatus& out) const {
-  const ClusterSeen seen = Seen();
+  const ClusterSeen seen = SeenSessions();
   out.set_node("nodes/" + self_.name);
   out.set_has_session(manager_.live());
   const keeper::View* const keeper = outside_.keeper->view();
@@ -219,14 +219,14 @@ void ClusterMember::SetDrained(const std::string& name, bool drained, const Drai
   if (node == 0) return reply(std::unexpected(ResourceNotFound("node", name)));
   const etcd::Entry<etcd::NodeInfo>& entry = specs_.nodes().at(node);
   etcd::NodeInfo info = entry.value;
-  if (info.drained == drained) return reply(NodeMessage(node, Seen()));
+  if (info.drained == drained) return reply(NodeMessage(node, SeenSessions()));
   info.drained = drained;
   specs_.PutNode(node, entry.changed, info,
                  [this, alive = std::weak_ptr(alive_), node, drained, reply](const Status& put) {
                    if (alive.expired()) return;
                    if (!put)
                      return reply(std::unexpected(FromError(put.error(), "CHANGED_MEANWHILE")));
-                   v1::ClusterNode message = NodeMessage(node, Seen());
+                   v1::ClusterNode message = NodeMessage(node, SeenSessions());
                    message.set_drained(drained);
                    events_.Tell(
                        drained ? v1::EVENT_TYPE_NODE_DRAINED : v1::EVENT_TYPE_NODE_UNDRAINED,

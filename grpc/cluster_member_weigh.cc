@@ -78,47 +78,65 @@ std::string ClusterMember::NameOf(NodeId node) const {
   return fmt::format("{}", node);
 }
 
-ClusterSeen ClusterMember::Seen() const {
+ClusterSeen ClusterMember::SeenSessions() const {
   ClusterSeen seen;
-  for (const ClusterManager::PeerStatus& peer : manager_.peers())
+  for (const ClusterManager::PeerStatus& peer : manager_.peers()) {
     seen.sessions[peer.node] = peer.record;
+    seen.session_changes[peer.node] = peer.changed;
+  }
   if (const keeper::View* keeper = outside_.keeper->view(); keeper != nullptr)
     seen.sessions[node_] = {
         keeper->session, keeper->opened.value != 0 ? SessionState::kOpen : SessionState::kClosed};
-  for (const ClusterManager::MachineStatus& status : manager_.machines())
-    if (status.unreadable.empty()) seen.records[status.vm] = status.record;
   return seen;
 }
 
-WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine,
-                                 const std::map<std::string, std::uint32_t>& groups) const {
+ClusterSeen ClusterMember::Seen() const {
+  ClusterSeen seen = SeenSessions();
+  for (const ClusterManager::MachineStatus& status : manager_.machines()) {
+    if (!status.unreadable.empty()) continue;
+    seen.records[status.vm] = status.record;
+    seen.record_changes[status.vm] = status.changed;
+  }
+  return seen;
+}
+
+WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine, const Numbers& numbers) {
   const v1::VirtualMachineSpec& spec = machine.spec.machine.spec();
   const v1::FailoverSpec& failover = spec.failover();
-  const auto group = groups.find(failover.anti_affinity_group());
-  const std::string preferred(LastPart(failover.preferred_node()));
+  const auto group = numbers.groups.find(failover.anti_affinity_group());
+  const auto preferred = numbers.nodes.find(std::string(LastPart(failover.preferred_node())));
   WishedVm wished;
   wished.vm = vm;
-  wished.policy = ToPolicy(failover, preferred.empty() ? 0 : NumberOf(preferred),
-                           group == groups.end() ? 0 : group->second);
+  wished.policy = ToPolicy(failover, preferred == numbers.nodes.end() ? 0 : preferred->second,
+                           group == numbers.groups.end() ? 0 : group->second);
   wished.memory = MemoryNeed(spec);
   wished.off = IsOff(machine.spec);
+  wished.asked = machine.revision;
   return wished;
 }
 
-void ClusterMember::WeighAll() {
-  std::map<std::string, std::uint32_t> groups;  // all nodes number them alike
+// All nodes number the groups alike.
+ClusterMember::Numbers ClusterMember::NumbersOfAll() const {
+  Numbers numbers;
   for (const auto& [vm, machine] : machines_)
     if (machine.taken && !machine.gone)
-      groups[machine.spec.machine.spec().failover().anti_affinity_group()] = 0;
-  groups.erase("");
+      numbers.groups[machine.spec.machine.spec().failover().anti_affinity_group()] = 0;
+  numbers.groups.erase("");
   std::uint32_t next = 0;
-  for (auto& [group, number] : groups) number = ++next;
+  for (auto& [group, number] : numbers.groups) number = ++next;
+  for (const auto& [node, entry] : specs_.nodes())
+    if (entry.unreadable.empty()) numbers.nodes.emplace(entry.value.name, node);
+  return numbers;
+}
+
+void ClusterMember::WeighAll() {
+  const Numbers numbers = NumbersOfAll();
   std::vector<WishedNode> nodes;
   for (const auto& [node, entry] : specs_.nodes())
     nodes.push_back({node, entry.value.memory, entry.value.drained});
   std::vector<WishedVm> wished;
   for (const auto& [vm, machine] : machines_)
-    if (machine.taken && !machine.gone) wished.push_back(WishedOf(vm, machine, groups));
+    if (machine.taken && !machine.gone) wished.push_back(WishedOf(vm, machine, numbers));
   for (const Wish& wish : wishes_.Weigh(outside_.now(), nodes, wished, Seen())) {
     Machine& machine = machines_.at(wish.vm);
     const bool news = machine.wish.want != wish.want || machine.wish.to != wish.to;
@@ -177,7 +195,7 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
 }
 
 void ClusterMember::TellStandings(const std::vector<ClusterManager::MachineStatus>& all) {
-  const ClusterSeen seen = Seen();
+  const ClusterSeen seen = SeenSessions();
   for (const ClusterManager::MachineStatus& status : all) {
     const auto found = machines_.find(status.vm);
     if (found == machines_.end() || found->second.gone) continue;
@@ -188,7 +206,7 @@ void ClusterMember::TellStandings(const std::vector<ClusterManager::MachineStatu
         machine.told->owner != standing.owner || machine.told->epoch != standing.epoch ||
         machine.told->reason != standing.reason)
       Decide(machine, Describe(standing));
-    TellOfMachine(machine, standing);
+    TellOfMachine(machine, standing, seen);
     machine.told = standing;
     outside_.records->OnStanding(machine.uid, standing);
   }

@@ -1,7 +1,9 @@
 #include "grpc/cluster_wishes.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <utility>
 
 namespace gemel::daemon {
 namespace {
@@ -14,6 +16,8 @@ using cluster::VmStatus;
 using cluster::Want;
 using Why = Placement::Why;
 
+constexpr cluster::Revision kNobodyWaits{std::numeric_limits<std::int64_t>::max()};
+
 bool IsOpen(const ClusterSeen& seen, NodeId node) {
   const auto found = seen.sessions.find(node);
   return found != seen.sessions.end() && found->second.state == cluster::SessionState::kOpen &&
@@ -25,53 +29,111 @@ Ownership RecordOf(const ClusterSeen& seen, std::uint32_t vm) {
   return found == seen.records.end() ? Ownership{} : found->second;
 }
 
-// Whoever a machine was given away to, as long as that node lives; nobody else can take it.
+// Whoever a machine is given away to, as long as both nodes live; nobody else can take it.
 NodeId Reserved(const ClusterSeen& seen, const Ownership& record) {
-  const bool for_one = record.state == VmState::kFree && record.reserved_for != 0;
-  return for_one && IsOpen(seen, record.reserved_for) ? record.reserved_for : 0;
+  const bool away = record.state == VmState::kFree ||
+                    (record.state == VmState::kMoving && IsOpen(seen, record.owner));
+  return away && IsOpen(seen, record.reserved_for) ? record.reserved_for : 0;
+}
+
+cluster::Revision ChangeOf(const std::map<std::uint32_t, cluster::Revision>& changes,
+                           std::uint32_t id) {
+  const auto found = changes.find(id);
+  return found == changes.end() ? cluster::Revision{} : found->second;
+}
+
+// Since when a machine without an owner has been without: it was asked for, given up, or its owner fenced.
+cluster::Revision NobodysSince(const WishedVm& vm, const Ownership& record,
+                               const ClusterSeen& seen) {
+  const cluster::Revision changed = ChangeOf(seen.record_changes, vm.vm);
+  if (record.state == VmState::kFree) return std::max(changed, vm.asked);
+  return std::max(changed, ChangeOf(seen.session_changes, record.owner));
+}
+
+// Of a machine that goes to the node that it is reserved for.
+Wish Goes(const WishedVm& vm, const Ownership& record, NodeId me, bool drained) {
+  const bool back = !drained && vm.policy.fail_back && vm.policy.preferred == record.reserved_for;
+  const Why why = back ? Why::kFailBack : Why::kStart;
+  if (record.state == VmState::kMoving && record.owner == me)
+    return {vm.vm, Want::kGiveAway, record.reserved_for, why};
+  return {vm.vm, record.reserved_for == me ? Want::kRun : Want::kLeave, 0, why};
 }
 
 }  // namespace
 
-std::vector<Wish> ClusterWishes::Weigh(cluster::Time now, std::span<const WishedNode> nodes,
-                                       std::span<const WishedVm> vms, const ClusterSeen& seen) {
-  std::vector<cluster::NodeStatus> status;
-  bool drained = false;
-  for (const WishedNode& node : nodes) {
-    status.push_back({node.node, IsOpen(seen, node.node) && !node.drained, node.memory});
-    drained = drained || (node.node == me_ && node.drained);
-  }
-  std::vector<Wish> wishes;
-  std::vector<VmStatus> machines;
+ClusterWishes::Sorted ClusterWishes::Sort(cluster::Time now, std::span<const WishedVm> vms,
+                                          const ClusterSeen& seen, bool drained) {
+  Sorted sorted;
+  cluster::Revision since = kNobodyWaits;
   for (const WishedVm& vm : vms) {
     VmStatus machine = StatusOf(now, vm, seen);
     const Ownership record = RecordOf(seen, vm.vm);
     const NodeId reserved = Reserved(seen, record);
     if (vm.off) {
       const bool mine = record.owner == me_ && record.state != VmState::kFree;
-      wishes.push_back({vm.vm, mine ? Want::kGiveAway : Want::kLeave, 0, Why::kStays});
-    } else if (reserved != 0) {
-      wishes.push_back({vm.vm, reserved == me_ ? Want::kRun : Want::kLeave, 0, Why::kStart});
-      machine.owner = reserved;  // its room is taken there
-      machines.push_back(machine);
-    } else {
-      // A drained node's machines are placed anew, as if they were nobody's.
-      const bool leaves = machine.owner == me_ && drained;
-      if (leaves) machine.owner = 0;
-      machines.push_back(machine);
+      sorted.wishes.push_back({vm.vm, mine ? Want::kGiveAway : Want::kLeave, 0, Why::kStays});
+      continue;
     }
+    if (reserved != 0) {
+      sorted.wishes.push_back(Goes(vm, record, me_, drained));
+      machine.owner = reserved;  // its room is taken there
+    } else {
+      if (machine.owner == 0) since = std::min(since, NobodysSince(vm, record, seen));
+      // A drained node's machines are placed anew, as if they were nobody's.
+      if (machine.owner == me_ && drained) machine.owner = 0;
+      sorted.undecided[vm.vm] = sorted.machines.size();
+    }
+    sorted.machines.push_back(std::move(machine));
   }
-  const std::vector<Placement> placed = cluster::Place(now, last_start_, status, machines);
-  std::set<std::uint32_t> wished;
-  for (const Wish& wish : wishes) wished.insert(wish.vm);
-  std::map<std::uint32_t, const VmStatus*> by_number;
-  for (const VmStatus& machine : machines) by_number[machine.vm] = &machine;
-  for (const Placement& placement : placed) {
-    if (wished.contains(placement.vm)) continue;
-    const bool mine = RecordOf(seen, placement.vm).owner == me_;
-    wishes.push_back(WishFor(*by_number.at(placement.vm), placement, drained && mine));
+  // What was taken since is part of the same plan (cluster/policy.h).
+  for (VmStatus& machine : sorted.machines)
+    machine.arriving = machine.owner != 0 && ChangeOf(seen.record_changes, machine.vm) > since;
+  return sorted;
+}
+
+std::vector<Wish> ClusterWishes::Weigh(cluster::Time now, std::span<const WishedNode> nodes,
+                                       std::span<const WishedVm> vms, const ClusterSeen& seen) {
+  const bool drained = std::ranges::any_of(
+      nodes, [this](const WishedNode& node) { return node.node == me_ && node.drained; });
+  Sorted sorted = Sort(now, vms, seen, drained);
+  std::set<NodeId> expected;
+  for (const Placement& placed :
+       cluster::Place(now, last_start_, StatusOf(now, nodes, seen), sorted.machines)) {
+    const auto found = sorted.undecided.find(placed.vm);
+    if (found == sorted.undecided.end()) continue;
+    const bool leaves = drained && RecordOf(seen, placed.vm).owner == me_;
+    if (placed.why == Why::kStart && placed.node != me_ && !leaves) expected.insert(placed.node);
+    sorted.wishes.push_back(WishFor(sorted.machines[found->second], placed, leaves));
   }
-  return wishes;
+  NoteExpected(now, expected);
+  return std::move(sorted.wishes);
+}
+
+std::vector<cluster::NodeStatus> ClusterWishes::StatusOf(cluster::Time now,
+                                                         std::span<const WishedNode> nodes,
+                                                         const ClusterSeen& seen) const {
+  std::vector<cluster::NodeStatus> status;
+  status.reserve(nodes.size());
+  for (const WishedNode& node : nodes) {
+    const bool usable = IsOpen(seen, node.node) && !node.drained && !IsPassedOver(now, node.node);
+    status.push_back({node.node, usable, node.memory});
+  }
+  return status;
+}
+
+bool ClusterWishes::IsPassedOver(cluster::Time now, NodeId node) const {
+  const auto found = owing_.find(node);
+  if (found == owing_.end() || node == me_) return false;
+  const cluster::Time since = now - found->second;
+  return since >= kPatience && since < kPatience + kPassedOver;
+}
+
+void ClusterWishes::NoteExpected(cluster::Time now, const std::set<NodeId>& expected) {
+  std::erase_if(owing_, [&](const auto& one) {
+    const bool ended = now - one.second >= kPatience + kPassedOver;
+    return ended || (!expected.contains(one.first) && !IsPassedOver(now, one.first));
+  });
+  for (const NodeId node : expected) owing_.try_emplace(node, now);
 }
 
 VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const ClusterSeen& seen) {
@@ -93,6 +155,7 @@ VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const Cl
     if (history.failed) history.restarts.push_back(now);
     history.failed = false;
   }
+  if (history.owner != status.owner) owing_.erase(status.owner);  // it does take machines
   history.owner = status.owner;
   history.running = status.running && status.owner != 0;
   // Of a machine that was lost before this node looked, no more is known than that.

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <random>
+
 namespace gemel::cluster {
 namespace {
 
@@ -109,6 +112,84 @@ TEST(Place, FailBack_OnlyIfAskedAndThereIsRoom) {
   EXPECT_EQ(Placed(BothNodes(), {vm})[0].node, 1U);
   EXPECT_EQ(Placed(OnlyTheSecond(), {vm})[0].why, Why::kStays);
   EXPECT_EQ(Placed({{1, true, 5}, {2, true, 100}}, {vm})[0].why, Why::kStays);
+}
+
+// ---- more than two nodes
+
+std::vector<NodeStatus> FirstOfFiveLost() {
+  return {{1, false, 100}, {2, true, 100}, {3, true, 60}, {4, true, 100}, {5, true, 30}};
+}
+std::vector<VmStatus> LostMachines(std::uint32_t count, std::uint64_t memory = 10) {
+  std::vector<VmStatus> vms;
+  for (std::uint32_t vm = 1; vm <= count; ++vm) vms.push_back(Lost(vm, memory));
+  return vms;
+}
+std::map<NodeId, int> CountByNode(const std::vector<Placement>& placed) {
+  std::map<NodeId, int> count;
+  for (const Placement& one : placed) ++count[one.node];
+  return count;
+}
+
+TEST(Place, ManyLost_SpreadByWhatRoomEachHas) {
+  const auto count = CountByNode(Placed(FirstOfFiveLost(), LostMachines(14)));
+  // 100, 60, 100 and 30: each keeps about as much as the others.
+  EXPECT_EQ(count, (std::map<NodeId, int>{{2, 6}, {3, 2}, {4, 6}}));
+  EXPECT_EQ(CountByNode(Placed(FirstOfFiveLost(), LostMachines(29))),
+            (std::map<NodeId, int>{{2, 10}, {3, 6}, {4, 10}, {5, 3}}));
+  const auto full = CountByNode(Placed(FirstOfFiveLost(), LostMachines(31)));
+  EXPECT_EQ(full.at(0), 2);  // no room
+}
+
+TEST(Place, ApartGroup_OneOnEachNodeAndNoMore) {
+  std::vector<VmStatus> vms = LostMachines(5, 1);
+  for (VmStatus& vm : vms) vm.policy.apart = 1;
+  const auto out = Placed(FirstOfFiveLost(), vms);
+  EXPECT_EQ(CountByNode(out), (std::map<NodeId, int>{{0, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}}));
+  EXPECT_EQ(out[4].why, Why::kApart);
+}
+
+// Whatever of a plan has been done already, in whatever order, those who see it agree on the rest.
+TEST(Place, PlanHalfDone_TheRestOfItIsTheSame) {
+  std::mt19937 source(1);
+  const auto below = [&](std::uint32_t end) { return static_cast<std::uint32_t>(source() % end); };
+  for (int round = 0; round < 300; ++round) {
+    std::vector<VmStatus> vms;
+    for (std::uint32_t vm = 1; vm <= 12; ++vm) {
+      vms.push_back(Lost(vm, 1 + below(20)));
+      if (below(3) == 0) vms.back().policy.apart = 1 + below(3);
+      if (below(4) == 0) vms.back().policy.preferred = 1 + below(5);
+    }
+    const std::vector<Placement> plan = Placed(FirstOfFiveLost(), vms);
+    for (int seen = 0; seen < 12; ++seen) {
+      VmStatus& next = vms[below(12)];
+      next.owner = plan[next.vm - 1].node;
+      next.arriving = next.owner != 0;
+      const std::vector<Placement> rest = Placed(FirstOfFiveLost(), vms);
+      for (std::size_t i = 0; i < plan.size(); ++i)
+        ASSERT_EQ(rest[i].node, plan[i].node) << "round " << round << ", machine " << i + 1;
+    }
+  }
+}
+
+TEST(Place, OwnersOverWhatTheyMayHave_GetNoMore) {
+  VmStatus arriving = RunsOn(2, 1, 150);
+  arriving.running = false;
+  arriving.arriving = true;
+  EXPECT_EQ(Placed(BothNodes(), {arriving, Lost(2)})[1].node, 1U);
+  EXPECT_EQ(Placed(OnlyTheSecond(), {arriving, Lost(2)})[1].why, Why::kNoCapacity);
+}
+
+TEST(SurvivesLoss, FiveNodes_HoldsForAnyOneOfThem) {
+  std::vector<NodeStatus> nodes;
+  for (NodeId node = 1; node <= 5; ++node) nodes.push_back({node, true, 100});
+  std::vector<VmStatus> vms;
+  for (std::uint32_t vm = 1; vm <= 40; ++vm) vms.push_back(RunsOn(vm % 5 + 1, vm));
+  EXPECT_TRUE(SurvivesLossOfAnyNode(nodes, vms));  // 80 of each 100 used: 20 free on each other one
+  vms.push_back(RunsOn(3, 41));
+  EXPECT_FALSE(SurvivesLossOfAnyNode(nodes, vms));  // of 3 alone, 90 would have to find room in 80
+  vms.pop_back();
+  vms[0].memory = 30;  // fits nowhere
+  EXPECT_FALSE(SurvivesLossOfAnyNode(nodes, vms));
 }
 
 TEST(SurvivesLoss, RoomForTheOthersMachines_OrNot) {

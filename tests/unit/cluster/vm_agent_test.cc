@@ -73,6 +73,19 @@ TEST_F(VmAgentTest, OwnerFenced_TakesOverWithTheProofInTheTransaction) {
   EXPECT_EQ(step.txn->vm.last, (Issuer{1, kPeerSession, {1, 3}}));
 }
 
+TEST_F(VmAgentTest, MayNotAskNow_SaysThatItWouldAndAsksLater) {
+  agent.OnView(OwnedByPeer(), {25});
+  PeerIs(SessionState::kFenced);
+  input.may_ask = false;
+  AgentStep step = Run();
+  EXPECT_FALSE(step.txn);
+  EXPECT_TRUE(step.would_ask);
+  input.may_ask = true;
+  step = Run();
+  EXPECT_TRUE(step.txn);
+  EXPECT_FALSE(step.would_ask);
+}
+
 TEST_F(VmAgentTest, WholeTakeOver_StartsOnlyAfterClaimAndSecondProof) {
   agent.OnView(OwnedByPeer(), {25});
   PeerIs(SessionState::kFenced);

@@ -48,6 +48,25 @@ TEST_F(ClusterMemberTest, NodeLost_TheOtherStartsIt) {
   EXPECT_EQ(b->Vm().status().failover().epoch(), "1.2");
 }
 
+// More than it asks of etcd at once.
+TEST_F(ClusterMemberTest, NodeWithFortyMachinesLost_TheOtherStartsEachOfThemOnce) {
+  constexpr int kMachines = 40;
+  v1::FailoverSpec on_a;
+  on_a.set_preferred_node("nodes/a");
+  const auto name = [](int i) { return "vm-" + std::to_string(i); };
+  for (int i = 0; i < kMachines; ++i) ASSERT_TRUE(a->Create(name(i), on_a).has_value());
+  const auto run_on = [&](MemberNode& node, const std::string& stands) {
+    for (int i = 0; i < kMachines; ++i)
+      if (node.Stands("projects/p/vms/" + name(i)) != stands) return false;
+    return true;
+  };
+  ASSERT_TRUE(Until([&] { return run_on(*b, "RUNNING a"); }));
+  a->lost = true;
+  ASSERT_TRUE(Until([&] { return run_on(*b, "RUNNING b"); }));
+  for (int i = 0; i < kMachines; ++i)
+    EXPECT_EQ(b->Calls("Start " + b->Vm("projects/p/vms/" + name(i)).uid()), 1) << i;
+}
+
 TEST_F(ClusterMemberTest, NodeLosesTheMajorityAndFindsItAgain_GuestGoesOnInItsProcess) {
   v1::FailoverSpec stays;
   stays.set_stay_down(true);

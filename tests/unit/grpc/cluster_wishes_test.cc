@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 namespace gemel::daemon {
 namespace {
@@ -31,10 +32,19 @@ struct ClusterWishesTest : ::testing::Test {
     vms[0].vm = kVm;
     vms[0].memory = 10;
   }
-  void Fence(cluster::NodeId node) { seen.sessions[node].state = SessionState::kFenced; }
+  void Fence(cluster::NodeId node) {
+    seen.sessions[node].state = SessionState::kFenced;
+    seen.session_changes[node] = {++revision};
+  }
+  // As a node of the cluster would, now.
+  void Take(std::uint32_t vm, cluster::NodeId node, VmState state) {
+    seen.records[vm] = Owned(node, state);
+    seen.record_changes[vm] = {++revision};
+  }
   Wish At(ClusterWishes& node) { return node.Weigh(now, nodes, vms, seen).at(0); }
   Want WantAt(ClusterWishes& node) { return At(node).want; }
 
+  std::int64_t revision = 100;
   cluster::Time now{1'000'000'000};
   ClusterWishes a{1};
   ClusterWishes b{2};
@@ -144,6 +154,96 @@ TEST_F(ClusterWishesTest, NoRoom_NobodyTakesIt) {
   seen.records[kVm] = Owned(1, VmState::kRunning);
   Fence(1);
   EXPECT_EQ(At(b).why, Why::kNoCapacity);
+}
+
+// ---- more than two nodes
+
+struct ManyWishesTest : ClusterWishesTest {
+  static constexpr std::uint32_t kMachines = 12;
+  ManyWishesTest() {
+    for (cluster::NodeId node = 3; node <= 5; ++node) {
+      seen.sessions[node] = {{1, 1}, SessionState::kOpen};
+      nodes.push_back({node, 100, false});
+    }
+    for (cluster::NodeId node = 1; node <= 5; ++node) all.emplace_back(node);
+    vms.clear();
+    for (std::uint32_t vm = 1; vm <= kMachines; ++vm) {
+      vms.push_back({vm, {}, 10, false, {}});
+      Take(vm, 1, VmState::kRunning);
+    }
+    for (ClusterWishes& node : all) node.Weigh(now, nodes, vms, seen);
+  }
+  // Who would have each machine; a machine that two would have fails.
+  std::map<std::uint32_t, cluster::NodeId> Takers() {
+    std::map<std::uint32_t, cluster::NodeId> takers;
+    for (cluster::NodeId node = 2; node <= all.size(); ++node) {
+      if (node == dead) continue;
+      for (const Wish& wish : all[node - 1].Weigh(now, nodes, vms, seen))
+        if (wish.want == Want::kRun) {
+          EXPECT_TRUE(takers.emplace(wish.vm, node).second) << "machine " << wish.vm;
+        }
+    }
+    return takers;
+  }
+  static std::uint32_t FirstOf(cluster::NodeId node,
+                               const std::map<std::uint32_t, cluster::NodeId>& takers) {
+    return std::ranges::find(takers, node, [](const auto& one) { return one.second; })->first;
+  }
+
+  cluster::NodeId dead = 0;  // its gemeld does not run
+  std::vector<ClusterWishes> all;
+};
+
+TEST_F(ManyWishesTest, NodeLost_EachOfItsMachinesIsWantedByOneAndAllHaveAPart) {
+  Fence(1);
+  const auto takers = Takers();
+  EXPECT_EQ(takers.size(), kMachines);
+  std::map<cluster::NodeId, int> parts;
+  for (const auto& [vm, node] : takers) ++parts[node];
+  EXPECT_EQ(parts, (std::map<cluster::NodeId, int>{{2, 3}, {3, 3}, {4, 3}, {5, 3}}));
+  // What some have taken already changes nobody's mind about the rest.
+  for (const std::uint32_t vm : {12U, 3U, 7U}) Take(vm, takers.at(vm), VmState::kFencing);
+  EXPECT_EQ(Takers(), takers);
+  for (const std::uint32_t vm : {11U, 12U, 10U})  // run already
+    Take(vm, takers.at(vm), VmState::kRunning);
+  EXPECT_EQ(Takers(), takers);
+}
+
+TEST_F(ManyWishesTest, NodeThatTakesNothing_IsPassedOverAndTriedAgainLater) {
+  Fence(1);
+  auto takers = Takers();
+  dead = 4;
+  for (const auto& [vm, node] : takers)
+    if (node != dead) Take(vm, node, VmState::kRunning);
+  const std::uint32_t left = FirstOf(dead, takers);
+  EXPECT_FALSE(Takers().contains(left));
+  now = now + ClusterWishes::kPatience;
+  EXPECT_TRUE(Takers().contains(left));
+  now = now + ClusterWishes::kPassedOver;
+  EXPECT_FALSE(Takers().contains(left));
+}
+
+TEST_F(ManyWishesTest, NodeThatTakesSomething_IsNotPassedOver) {
+  Fence(1);
+  const auto takers = Takers();
+  now = now + ClusterWishes::kPatience - cluster::Time{1};
+  for (cluster::NodeId node = 2; node <= 5; ++node)
+    Take(FirstOf(node, takers), node, VmState::kFencing);
+  EXPECT_EQ(Takers(), takers);
+  now = now + ClusterWishes::kPatience - cluster::Time{1};
+  EXPECT_EQ(Takers(), takers);
+}
+
+TEST_F(ManyWishesTest, OnItsWayToANode_TakesRoomThereAndGoesNowhereElse) {
+  Ownership moving = Owned(1, VmState::kMoving);
+  moving.reserved_for = 2;
+  for (std::uint32_t vm = 1; vm <= 10; ++vm) seen.records[vm] = moving;
+  nodes[0].drained = true;
+  const std::vector<Wish> wishes = all[0].Weigh(now, nodes, vms, seen);
+  for (const Wish& wish : wishes) {
+    EXPECT_EQ(wish.want, Want::kGiveAway);
+    EXPECT_EQ(wish.to == 2, wish.vm <= 10) << wish.vm;  // 2 is full with those
+  }
 }
 
 // In time that grows with their number alone: it is done after each change of a record.
