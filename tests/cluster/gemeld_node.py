@@ -43,16 +43,18 @@ def together(two):
 
 
 class GemeldNode:
-    """Node `number`, called `name`. Its machines end with close()."""
+    """Node `number`, called `name`. Its machines end with close(). `inside`: the words before its programs, if
+    it has a place of its own."""
 
-    def __init__(self, folder, number, name, etcd, words=(), authority=None):
+    def __init__(self, folder, number, name, etcd, words=(), authority=None, inside=()):
         self.folder = pathlib.Path(folder) / name
         self.folder.mkdir()
         self.number, self.name = number, name
         pid = os.getpid()
         address = f"127.{110 + number}.{pid >> 8 & 255}.{pid & 255}"
         tls = authority and certificates.issue(authority, self.folder / "tls", name, [address])
-        self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number, tls=tls)
+        self.keeper = keeper.Keeper(self.folder, node.nearest(etcd, number), number, tls=tls,
+                                    command=[*inside, keeper.PROGRAM])
         file = self.keeper.config
         file.write_text(f'cluster = "test"\nname = "{name}"\n' + file.read_text())
         if tls:
@@ -61,6 +63,7 @@ class GemeldNode:
         self.daemon = gemeld.Gemeld(
             self.folder / "gemeld", "--node", name, "--cluster", file, *words,
             environment={"GEMEL_DIAL": str(keeper.BUILD / "helpers/dial/gemel-dial")})
+        self.daemon.wrapper = list(inside)
         self.daemon.folder.mkdir()
 
     def start(self):

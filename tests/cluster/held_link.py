@@ -39,9 +39,9 @@ def again(command, nth):
 class Link:
     """One thread carries it all; held() and so on only set what it looks at."""
 
-    def __init__(self, port):
+    def __init__(self, port, address="127.0.0.1"):
         self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server((address, 0))
         self.port = self.listener.getsockname()[1]
         self.poke, self.poked = socket.socketpair()
         self.selector = selectors.DefaultSelector()
@@ -114,6 +114,7 @@ class Link:
         if not data:
             self.selector.unregister(near)
         whole, left[0] = pdus(left[0] + data)
+        self.note_commands(far, whole)
         with self.lock:
             for pdu in whole:
                 self.holding = self.holding or (self.wanted and is_write(pdu))
@@ -135,6 +136,7 @@ class Link:
                 pass  # it is gone
             return
         answers, left[0] = pdus(left[0] + data)
+        self.note_answers(far, answers)
         with self.changed:
             self.statuses += [pdu[3] for pdu in answers if pdu[0] & 0x3f == SCSI_RESPONSE]
             self.changed.notify_all()
@@ -142,6 +144,14 @@ class Link:
             near.sendall(data)
         except OSError:
             pass  # it is gone, and what it has sent is still under way
+
+    # For those who want to know what goes over it: the connection to the target, and whole PDUs.
+
+    def note_commands(self, far, commands):
+        pass
+
+    def note_answers(self, far, answers):
+        pass
 
     @staticmethod
     def receive(end):

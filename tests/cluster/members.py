@@ -1,4 +1,4 @@
-"""Three members of etcd on this machine, to be killed, frozen and set back."""
+"""Members of etcd on this machine, three if nothing is said, to be killed, frozen and set back."""
 
 import base64
 import http.client
@@ -30,8 +30,9 @@ def addresses():
 
 
 class Etcd:
-    """Members 0, 1 and 2. `tls`: a folder of certificates.py's; clients must show theirs. `inside(i)`: the
-    words before member i's command, if it has a place of its own. `memory`: where their disks are."""
+    """Members 0, 1 and so on, one in each of `places`. `tls`: a folder of certificates.py's; clients must
+    show theirs. `inside(i)`: the words before member i's command, if it has a place of its own. `memory`:
+    where their disks are."""
 
     def __init__(self, tls=None, places=None, inside=lambda i: [], memory=None):
         if memory is None and os.access("/dev/shm", os.W_OK):
@@ -40,13 +41,13 @@ class Etcd:
         self.tls = tls
         self.addresses = places or addresses()
         self.inside = inside
-        self.processes = [None] * 3
+        self.processes = [None] * len(self.addresses)
 
     def endpoints(self):
         return [f"{address}:2379" for address in self.addresses]
 
     def start(self, *which):
-        for i in which or range(3):
+        for i in which or range(len(self.processes)):
             self.processes[i] = subprocess.Popen(
                 [*self.inside(i), ETCD, *self.words(i)], stdin=subprocess.DEVNULL,
                 stdout=open(self.folder / f"log{i}", "ab"), stderr=subprocess.STDOUT)
@@ -81,21 +82,23 @@ class Etcd:
             self.processes[i].wait()
 
     def close(self):
-        self.kill(*(i for i in range(3) if self.processes[i]))
+        self.kill(*(i for i, process in enumerate(self.processes) if process))
         shutil.rmtree(self.folder)
 
     def backup(self):
         """A copy of all disks, made while nobody writes to them."""
-        self.freeze(0, 1, 2)
+        everybody = range(len(self.processes))
+        self.freeze(*everybody)
         shutil.rmtree(self.folder / "backup", ignore_errors=True)
-        for i in range(3):
+        for i in everybody:
             shutil.copytree(self.folder / f"m{i}", self.folder / "backup" / f"m{i}")
-        self.thaw(0, 1, 2)
+        self.thaw(*everybody)
 
     def revert(self):
         """All disks are what they were at the backup; nobody was told."""
-        self.kill(0, 1, 2)
-        for i in range(3):
+        everybody = range(len(self.processes))
+        self.kill(*everybody)
+        for i in everybody:
             shutil.rmtree(self.folder / f"m{i}")
             shutil.copytree(self.folder / "backup" / f"m{i}", self.folder / f"m{i}")
         self.start()
@@ -125,7 +128,7 @@ class Etcd:
         """Asks one member after the other until one answers."""
         end = time.monotonic() + seconds
         while True:
-            for i in range(3):
+            for i in range(len(self.processes)):
                 try:
                     return self.ask(i, path, body)
                 except (OSError, http.client.HTTPException) as error:
@@ -151,7 +154,7 @@ class Etcd:
         """The number of the member that leads."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            for i in range(3):
+            for i in range(len(self.processes)):
                 try:
                     status = self.ask(i, "maintenance/status", {})
                 except (OSError, http.client.HTTPException):

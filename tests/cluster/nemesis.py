@@ -103,11 +103,12 @@ def inside(folder, name):
     return outcome
 
 
-def start(folder, name, **variables):
-    """A process in namespaces of its own that runs the row; outcome_of() reads what it prints."""
+def start(folder, name, program=__file__, **variables):
+    """A process in namespaces of its own that runs the row; outcome_of() reads what it prints. `program`: another
+    that is told what this one is."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen(["/usr/bin/python3", "-B", __file__, folder, name],
+    return subprocess.Popen(["/usr/bin/python3", "-B", program, folder, name],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=open(folder / "stderr", "wb"), text=True,
                             env=dict(os.environ, **variables))

@@ -1,4 +1,4 @@
-"""A real iSCSI target: tgtd on the loopback, with one disk in a file. It serves this test alone."""
+"""A real iSCSI target: tgtd on the loopback, with disks in files. It serves this test alone."""
 
 import os
 import pathlib
@@ -30,17 +30,20 @@ def free_port():
 
 
 class Target:
-    """start() to begin, kill() to lose it with all that it knows of reservations, stop() at last."""
+    """start() to begin, kill() to lose it with all that it knows of reservations, stop() at last. It has LUNs 1 to
+    `luns`, of `size` bytes."""
 
-    def __init__(self, folder, size=16 << 20, user=None, address="127.0.0.1", inside=()):
+    def __init__(self, folder, size=16 << 20, user=None, address="127.0.0.1", inside=(), luns=1):
         self.address, self.inside = address, inside  # `inside`: the words before its command
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.user = user
         self.process = None
         self.image = self.folder / "disk.img"
-        with open(self.image, "wb") as image:
-            image.truncate(size)
+        self.images = [self.image, *(self.folder / f"disk{lun}.img" for lun in range(2, luns + 1))]
+        for path in self.images:
+            with open(path, "wb") as image:
+                image.truncate(size)
 
     def admin(self, *words):
         environment = os.environ | {"TGT_IPC_SOCKET": str(self.folder / "tgt")}
@@ -64,8 +67,9 @@ class Target:
                 (self.folder / "tgtd.log").read_text()
             time.sleep(0.02)
         self.must("--op", "new", "--mode", "target", "--tid", "1", "-T", NAME)
-        self.must("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b",
-                  str(self.image))
+        for lun, image in enumerate(self.images, 1):
+            self.must("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", str(lun), "-b",
+                      str(image))
         if self.user:
             name, password = self.user
             self.must("--op", "new", "--mode", "account", "--user", name, "--password", password)
