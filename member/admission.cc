@@ -11,6 +11,7 @@
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/token.h"
+#include "member/votes.h"
 #include "pki/certificate.h"
 #include "pki/secret.h"
 #include "proto/member/member.pb.h"
@@ -107,6 +108,26 @@ void Inherit(Record& record, const std::vector<Record>& records) {
   record.revoked.insert(record.revoked.end(), before->serials.begin(), before->serials.end());
 }
 
+Status CheckNobodyJoins(const std::vector<etcd::MemberInfo>& members) {
+  const auto* const joining =
+      Find(members, [](const etcd::MemberInfo& one) { return one.learner; });
+  if (joining == nullptr) return {};
+  return MakeError(Code::kAborted,
+                   fmt::format("{} is joining at this moment: try again when it has a vote",
+                               joining->name.empty() ? "another member" : joining->name));
+}
+
+// Whether the session of a node without etcd goes on: two looks at its heartbeat.
+bool IsBeating(etcd::Admin& admin, cluster::NodeId node) {
+  constexpr int kLongerThanABeatMs = 1'200;
+  const etcd::KeyRange beat = RangeOfKey(etcd::EncodeKey({cluster::KeyKind::kBeat, node}));
+  const auto before = admin.Read(beat);
+  if (!before || before->keys.empty()) return false;
+  poll(nullptr, 0, kLongerThanABeatMs);
+  const auto after = admin.Read(beat);
+  return after && !after->keys.empty() && after->keys[0].changed != before->keys[0].changed;
+}
+
 // What a node that leaves has left behind.
 Status CheckGivenUp(etcd::Admin& admin, const Record& record) {
   if (record.role != cluster::Role::kNode) return {};
@@ -185,7 +206,6 @@ void NameMembers(const std::vector<etcd::MemberInfo>& members, wire::JoinRespons
     if (member.name.empty()) continue;
     for (const std::string& peer : member.peer_urls)
       response.mutable_initial_cluster()->append(fmt::format("{}={},", member.name, peer));
-    for (const std::string& client : member.client_urls) response.add_endpoints(EndpointOf(client));
   }
 }
 
@@ -253,35 +273,10 @@ Status Admission::RemoveMember(etcd::Admin& admin, const Known& known, Record re
   return removed;
 }
 
-Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinRequest& request,
+// A member of etcd that learns, and will vote. After an error nothing is left of it, nor of its record.
+Status Admission::AddToEtcd(etcd::Admin& admin, Record& record, std::uint16_t peer_port,
                             wire::JoinResponse* response) const {
-  ASSIGN_OR_RETURN(Known known, Read(admin));
-  RETURN_IF_ERROR(CheckJoin(record, known.records));
-  RETURN_IF_ERROR(CheckNames(admin, request));
-  ASSIGN_OR_RETURN(const etcd::KvSnapshot level, admin.Read(RangeOfKey(kLevelKey)));
-  RETURN_IF_ERROR(CheckLevel(record, level));
-  const auto* const joining =
-      Find(known.members, [](const etcd::MemberInfo& one) { return one.learner; });
-  if (joining != nullptr) {
-    return MakeError(Code::kAborted,
-                     fmt::format("{} is joining at this moment: try again when it has a vote",
-                                 joining->name.empty() ? "another member" : joining->name));
-  }
-  if (record.role == cluster::Role::kNode) {
-    ASSIGN_OR_RETURN(record.node, NextNode(known.records));
-  }
-  const cluster::ClusterConfig config = config_->Get();
-  ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
-  ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
-  ASSIGN_OR_RETURN(const Credentials made,
-                   IssueCredentials(record.name, record.address, record.role, authority, key,
-                                    now_(), CertificateSeconds()));
-  ASSIGN_OR_RETURN(record.serials, SerialsOf(made));
-  Inherit(record, known.records);
-  // The name first: two that ask at once must not both get it.
-  RETURN_IF_ERROR(Write(admin, known, record));
-  const std::string url =
-      "https://" + HostPort(record.address, static_cast<std::uint16_t>(request.peer_port()));
+  const std::string url = "https://" + HostPort(record.address, peer_port);
   const Result<etcd::MemberInfo> added = WhenHealthy([&] { return admin.AddLearner(url); });
   Result<Known> after = Read(admin);
   if (!added || !after) {
@@ -295,18 +290,51 @@ Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinR
   }
   record.member_id = added->id;
   RETURN_IF_ERROR(Write(admin, *after, record));
-  response->set_cluster(config.cluster);
-  response->set_node(record.node);
   NameMembers(after->members, *response);
   response->mutable_initial_cluster()->append(fmt::format("{}={}", record.name, url));
+  return {};
+}
+
+Status Admission::AddMember(etcd::Admin& admin, Record record, const wire::JoinRequest& request,
+                            wire::JoinResponse* response) const {
+  ASSIGN_OR_RETURN(Known known, Read(admin));
+  RETURN_IF_ERROR(CheckJoin(record, known.records));
+  RETURN_IF_ERROR(CheckNames(admin, request));
+  ASSIGN_OR_RETURN(const etcd::KvSnapshot level, admin.Read(RangeOfKey(kLevelKey)));
+  RETURN_IF_ERROR(CheckLevel(record, level));
+  RETURN_IF_ERROR(CheckNobodyJoins(known.members));
+  const bool node = record.role == cluster::Role::kNode;
+  if (!node) RETURN_IF_ERROR(CheckWitness(known.members.size()));
+  if (node) {
+    ASSIGN_OR_RETURN(record.node, NextNode(known.records));
+  }
+  const cluster::ClusterConfig config = config_->Get();
+  ASSIGN_OR_RETURN(const std::string authority, ReadTextFile(config.ca));
+  ASSIGN_OR_RETURN(const std::string key, ReadTextFile(config.member.authority_key));
+  ASSIGN_OR_RETURN(const Credentials made,
+                   IssueCredentials(record.name, record.address, record.role, authority, key,
+                                    now_(), CertificateSeconds()));
+  ASSIGN_OR_RETURN(record.serials, SerialsOf(made));
+  Inherit(record, known.records);
+  // The name first: two that ask at once must not both get it.
+  RETURN_IF_ERROR(Write(admin, known, record));
+  if (!node || known.members.size() < MostVotes())
+    RETURN_IF_ERROR(
+        AddToEtcd(admin, record, static_cast<std::uint16_t>(request.peer_port()), response));
+  response->set_cluster(config.cluster);
+  response->set_node(record.node);
+  for (const etcd::MemberInfo& member : known.members)
+    for (const std::string& client : member.client_urls)
+      response->add_endpoints(EndpointOf(client));
   response->set_initial_token(config.member.initial_token);
   response->set_authority(authority);
-  if (record.role == cluster::Role::kNode) response->set_authority_key(key);
+  if (node) response->set_authority_key(key);
   response->set_member_pem(made.member_pem);
   response->set_node_pem(made.node_pem);
   ASSIGN_OR_RETURN(const etcd::KvSnapshot revoked, admin.Read(RangeOfKey(kRevokedKey)));
   for (const etcd::KeyValue& list : revoked.keys) response->set_revocation_list(list.value);
-  LOG_UNLIMITED(kInfo, "member", "{} at {} joins", record.name, record.address);
+  LOG_UNLIMITED(kInfo, "member", "{} at {} joins{}", record.name, record.address,
+                response->initial_cluster().empty() ? ", without a vote" : "");
   return {};
 }
 
@@ -386,8 +414,11 @@ Status Admission::Remove(const std::string& name, bool force) {
         "gemel cluster leave --destroy",
         name);
   }
-  if (member != nullptr && !member->client_urls.empty() && !self && !force &&
-      admin->StatusOf(EndpointOf(member->client_urls[0]))) {
+  const bool answers = member == nullptr
+                           ? IsBeating(*admin, record->node)
+                           : !member->client_urls.empty() &&
+                                 admin->StatusOf(EndpointOf(member->client_urls[0])).has_value();
+  if (!self && !force && answers) {
     return FailedPrecondition(
         "{} is alive: let it leave itself (gemel cluster leave there), or say --force", name);
   }

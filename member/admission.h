@@ -60,6 +60,8 @@ class Admission {
   // With `override`: what somebody had done against a refusal.
   Status Write(etcd::Admin& admin, const Known& known, const Record& record,
                const std::string& override = "") const;
+  Status AddToEtcd(etcd::Admin& admin, Record& record, std::uint16_t peer_port,
+                   internal::member::JoinResponse* response) const;
   Status AddMember(etcd::Admin& admin, Record record, const internal::member::JoinRequest& request,
                    internal::member::JoinResponse* response) const;
   Status RemoveMember(etcd::Admin& admin, const Known& known, Record record,

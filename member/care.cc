@@ -33,6 +33,10 @@ std::string OwnEndpoint(const cluster::ClusterConfig& config) {
   return HostPort(config.member.address, config.member.client_port);
 }
 
+bool IsClient(const cluster::ClusterConfig& config) {
+  return config.member.initial_state == kClientState;
+}
+
 std::string AlarmText(const etcd::AlarmInfo& alarm, const std::vector<MemberView>& members) {
   std::string name = fmt::format("{:x}", alarm.member);
   for (const MemberView& one : members)
@@ -78,14 +82,24 @@ void Care::Serve() noexcept {
   }
 }
 
+// Of etcd here; of a node that has none, of the first that answers.
+Result<etcd::MemberStatus> Care::Own(etcd::Admin& admin, const cluster::ClusterConfig& config) {
+  if (!IsClient(config)) return admin.StatusOf(OwnEndpoint(config));
+  Result<etcd::MemberStatus> status = MakeError(Code::kUnavailable, "no member of etcd is known");
+  for (std::size_t i = 0; i < config.endpoints.size() && !status; ++i)
+    status = admin.StatusOf(config.endpoints[i]);
+  return status;
+}
+
 void Care::Look(etcd::Admin& admin) {
   const cluster::ClusterConfig config = config_->Get();
   Health health;
-  const Result<etcd::MemberStatus> own = admin.StatusOf(OwnEndpoint(config));
+  const Result<etcd::MemberStatus> own = Own(admin, config);
   if (!own) health.trouble = own.error().message;
   if (own) health.led = own->leader != 0;
   if (own && !health.led) health.trouble = "etcd knows no leader: a majority of members is missing";
-  if (own && own->learner) health.trouble = "no vote yet: it follows what was before it came";
+  if (own && own->learner && !IsClient(config))
+    health.trouble = "no vote yet: it follows what was before it came";
   for (const std::string& error : own ? own->errors : std::vector<std::string>())
     health.trouble = fmt::format("etcd: {}", error);
   const auto members = health.led ? admin.Members() : Result<std::vector<etcd::MemberInfo>>();
@@ -97,7 +111,7 @@ void Care::Look(etcd::Admin& admin) {
       view.status = *std::move(status);
     else
       view.trouble = status.error().message;
-    if (own && member.id == own->id) health.voting = !member.learner;
+    if (own && member.id == own->id) health.voting = IsClient(config) || !member.learner;
     health.members.push_back(std::move(view));
   }
   if (health.led && !health.members.empty()) {
@@ -124,7 +138,7 @@ void Care::Look(etcd::Admin& admin) {
 Status Care::Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
                    const etcd::MemberStatus& own) const {
   const std::string& state = config.member.initial_state;
-  if (state.empty() || own.learner) return {};
+  if (state.empty() || state == kClientState || own.learner) return {};
   if (state == kRestoredState) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadTextFile(RestoreFile(config), kMostBackup));
     ASSIGN_OR_RETURN(const Backup backup, DecodeBackup(bytes));
@@ -166,16 +180,21 @@ Status Care::RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config
   return {};
 }
 
-// All that have started, this one first.
+// All that have started, this one first. Nodes that have none begin with different ones.
 void Care::Follow(const std::vector<MemberView>& members) {
   cluster::ClusterConfig config = config_->Get();
-  std::vector<std::string> endpoints = {OwnEndpoint(config)};
+  const std::string own = IsClient(config) ? "" : OwnEndpoint(config);
+  std::vector<std::string> endpoints;
   for (const MemberView& member : members) {
     const std::string endpoint = EndpointOf(member.info);
-    if (!endpoint.empty() && !member.info.learner && endpoint != endpoints[0])
-      endpoints.push_back(endpoint);
+    if (!endpoint.empty() && !member.info.learner && endpoint != own) endpoints.push_back(endpoint);
   }
-  std::ranges::sort(endpoints.begin() + 1, endpoints.end());
+  if (own.empty() && endpoints.empty()) return;
+  std::ranges::sort(endpoints);
+  if (own.empty())
+    std::ranges::rotate(endpoints, endpoints.begin() + config.node % std::ssize(endpoints));
+  else
+    endpoints.insert(endpoints.begin(), own);
   if (endpoints == config.endpoints) return;
   config.endpoints = endpoints;
   const Status set = config_->Set(config);

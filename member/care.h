@@ -27,7 +27,7 @@ struct MemberView {
 };
 
 struct Health {
-  bool voting = false;  // this member
+  bool voting = false;  // this member; or it needs no vote
   bool led = false;     // it knows a leader
   std::string trouble;  // what is wrong here; empty: nothing
   std::vector<MemberView> members;
@@ -58,6 +58,7 @@ class Care {
 
  private:
   void Serve() noexcept;
+  static Result<etcd::MemberStatus> Own(etcd::Admin& admin, const cluster::ClusterConfig& config);
   Status Found(etcd::Admin& admin, const cluster::ClusterConfig& config,
                const etcd::MemberStatus& own) const;
   Status RecordSelf(etcd::Admin& admin, const cluster::ClusterConfig& config,

@@ -44,6 +44,7 @@ EtcdProcess::~EtcdProcess() {
 
 Status EtcdProcess::Begin(const cluster::ClusterConfig& config) {
   config_ = config;
+  if (config.member.initial_state == kClientState) return {};
   const std::string folder = EtcdFolder(config);
   std::error_code error;
   const bool data = std::filesystem::exists(folder + "/member", error);

@@ -16,7 +16,7 @@ class EtcdProcess {
   ~EtcdProcess();
 
   // Starts it with this configuration, and from then on when it ends. kFailedPrecondition: its data is
-  // gone, or is that of another cluster; then nothing is started.
+  // gone, or is that of another cluster; then nothing is started. Nor is it on a node without a vote.
   Status Begin(const cluster::ClusterConfig& config);
   // What the next start is given.
   void SetConfig(const cluster::ClusterConfig& config) { config_ = config; }

@@ -16,6 +16,8 @@ std::string PeerUrl(const cluster::ClusterConfig& config);
 std::string EtcdFolder(const cluster::ClusterConfig& config);
 // The initial_state of a cluster that is made of a backup, which is in RestoreFile; etcd's is "new".
 inline constexpr std::string_view kRestoredState = "restored";
+// The initial_state, for ever, of a node that runs no etcd: others have the votes (member/votes.h).
+inline constexpr std::string_view kClientState = "client";
 inline constexpr std::size_t kMostBackup = 256 << 20;
 std::string RestoreFile(const cluster::ClusterConfig& config);
 // Where etcd tells its metrics: in etcd's own folder of work, since it takes no path for that.

@@ -182,7 +182,7 @@ Status WaitForVote(const std::string& run_dir) {
 // At once without systemd, when somebody else starts it.
 Status StartAndWait(const FormingOptions& options) {
   if (Systemctl().empty()) return {};
-  options.progress("starting etcd");
+  options.progress("starting gemel-member");
   RETURN_IF_ERROR(StartServices(options.wanted.role));
   return WaitForVote(options.wanted.run_dir);
 }
@@ -235,11 +235,15 @@ Status BecomeMember(const wire::JoinResponse& answer, const FormingOptions& opti
   config.cluster = answer.cluster();
   config.node = answer.node();
   config.endpoints.assign(answer.endpoints().begin(), answer.endpoints().end());
-  config.endpoints.insert(config.endpoints.begin(),
-                          HostPort(config.member.address, config.member.client_port));
+  const bool votes = !answer.initial_cluster().empty();
+  if (votes)
+    config.endpoints.insert(config.endpoints.begin(),
+                            HostPort(config.member.address, config.member.client_port));
+  else
+    options.progress("others have all votes: this node runs no etcd");
   config.member.initial_cluster = answer.initial_cluster();
   config.member.initial_token = answer.initial_token();
-  config.member.initial_state = "existing";
+  config.member.initial_state = votes ? "existing" : kClientState;
   RETURN_IF_ERROR(WriteFiles(options, config,
                              {answer.authority(),
                               answer.authority_key(),

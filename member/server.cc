@@ -126,6 +126,19 @@ void FillKept(etcd::Admin& admin, wire::GetStatusResponse& response) {
     static_cast<void>(response.add_overrides()->ParseFromString(key.value));
 }
 
+// Nodes that run no etcd, which knows nothing of them.
+void AddClients(const std::vector<Record>& records, wire::GetStatusResponse& response) {
+  for (const Record& record : records) {
+    if (record.left || record.member_id != 0) continue;
+    wire::MemberHealth& to = *response.add_members();
+    to.set_name(record.name);
+    to.set_role(RoleOf(record));
+    to.set_node(record.node);
+    to.set_address(record.address);
+    to.set_client(true);
+  }
+}
+
 grpc::Status ControlService::GetStatus(grpc::ServerContext*, const wire::GetStatusRequest*,
                                        wire::GetStatusResponse* response) {
   const cluster::ClusterConfig config = config_->Get();
@@ -160,6 +173,7 @@ grpc::Status ControlService::GetStatus(grpc::ServerContext*, const wire::GetStat
     to.set_version(view.status.version);
     to.set_stored_bytes(view.status.stored_bytes);
   }
+  AddClients(records, *response);
   for (const std::string& alarm : health.alarms) response->add_alarms(alarm);
   if (const auto pem = ReadTextFile(config.member.certificate))
     response->set_certificate_days_left(DaysLeft(*pem, Now()).value_or(0));

@@ -122,8 +122,8 @@ Makes this machine the first of a cluster. Then: gemel cluster invite.)");
   options.config_path = place.config;
   RETURN_IF_ERROR(member::InitCluster(options));
   return PrintDone(
-      fmt::format("cluster {} begins with {}\nNext: gemel cluster invite, and gemel cluster "
-                  "invite --witness",
+      fmt::format("cluster {} begins with {}\nNext: gemel cluster invite; for two nodes, also "
+                  "gemel cluster invite --witness",
                   options.wanted.cluster, options.wanted.name),
       cluster::Role::kNode, place.config);
 }
@@ -171,12 +171,14 @@ std::string MembersTable(const internal::member::GetStatusResponse& status) {
   Table table({{"MEMBER"}, {"ROLE"}, {"STATE"}, {"ADDRESS"}, {"ETCD"}, {"DATA"}, {"TROUBLE"}});
   for (const auto& member : status.members()) {
     table.Add({member.name(), RoleWord(member),
-               !member.trouble().empty() ? "away"
-               : !member.voting()        ? "joining"
-               : member.leads()          ? "leads"
-                                         : "votes",
+               member.client()             ? "no vote"
+               : !member.trouble().empty() ? "away"
+               : !member.voting()          ? "joining"
+               : member.leads()            ? "leads"
+                                           : "votes",
                member.address(), member.version(),
-               RoughSize(static_cast<std::uint64_t>(member.stored_bytes())), member.trouble()});
+               member.client() ? "" : RoughSize(static_cast<std::uint64_t>(member.stored_bytes())),
+               member.trouble()});
   }
   return table.Text(false, ColourWanted());
 }

@@ -156,6 +156,45 @@ def test_join_that_fails_leaves_nothing(three):
     assert set(a.members()) == {"a", "b"}
 
 
+def test_three_nodes_need_no_witness(three):
+    a, b, c = three
+    a.init()
+    for node in (b, c):
+        node.join(a.invite())
+    found = a.until(lambda found: len(found) == 3 and all(
+        state in ("votes", "leads") for _, state in found.values()))
+    assert {role for role, _ in found.values()} == {"node"}
+    more = machine.Machine(a.folder / "x", "x")
+    assert "odd number" in more.refused("witness", a.invite("--witness"), *more.place())
+    # Any of them may be lost: the others' sessions live on.
+    connection = keeper.Connection(c.folder / "run/keeper.sock")
+    page = connection.open()
+    a.lose_power()
+    moment = keeper.now_us() + 2 * keeper.T_OWN_US
+    while not page.extended_beyond(moment):  # a busy machine may lose the session once
+        page = connection.open()
+    connection.close()
+
+
+def test_node_without_a_vote(three):
+    a, b, _ = three
+    a.init()
+    a.again("gemel-member", GEMEL_MOST_VOTES="1")  # as if it were the fifth
+    assert "this node runs no etcd" in b.join(a.until(bool, lambda: a.cluster("invite")[1].strip()))
+    assert not (b.folder / "state/etcd.pid").exists()
+    for one in (a, b):
+        one.until(lambda found: found == {"a": ("node", "leads"), "b": ("node", "no vote")}, one.members)
+    assert session_of(b).node == 2
+    # It takes part in all else: it may let others in, and is removed while it lives by force alone.
+    b.invite()
+    connection = keeper.Connection(b.folder / "run/keeper.sock")
+    connection.open()
+    assert "is alive" in a.refused("replace", "b")
+    connection.close()
+    b.do("leave", "--force")
+    a.until(lambda found: set(found) == {"a"})
+
+
 def test_leave_and_replace(three):
     a, b, w = three
     form(a, b, w)

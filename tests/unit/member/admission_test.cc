@@ -61,6 +61,67 @@ TEST_F(AdmissionTest, Witness_GetsNoKeyOfTheAuthority) {
   EXPECT_EQ(answer_.node(), 0U);
 }
 
+struct LargeAdmissionTest : AdmissionTest {
+  // So many members have a vote.
+  void Grow(std::uint64_t votes) {
+    for (std::uint64_t id = etcd_.members.size() + 1; id <= votes; ++id)
+      Add(id, "m" + std::to_string(id), "10.0.1." + std::to_string(id));
+  }
+  Status JoinAsWitness() {
+    wire::JoinRequest request = Request(Invite(cluster::Role::kWitness), "w");
+    request.set_role(wire::ROLE_WITNESS);
+    return admission_->Join(request, &answer_);
+  }
+};
+
+TEST_F(LargeAdmissionTest, WitnessOfThreeOrFive_IsRefused) {
+  for (const std::uint64_t votes : {3ULL, 5ULL}) {
+    Grow(votes);
+    const Status joined = JoinAsWitness();
+    EXPECT_EQ(joined.error().code, Code::kFailedPrecondition);
+    EXPECT_NE(joined.error().message.find("odd number"), std::string::npos);
+    EXPECT_EQ(etcd_.members.size(), votes);
+  }
+}
+
+TEST_F(LargeAdmissionTest, WitnessOfFour_HasTheFifthVote) {
+  Grow(4);
+  EXPECT_TRUE(JoinAsWitness());
+  EXPECT_EQ(etcd_.members.size(), 5U);
+}
+
+TEST_F(LargeAdmissionTest, FifthNode_HasAVote) {
+  Grow(4);
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  EXPECT_EQ(etcd_.members.size(), 5U);
+  EXPECT_NE(answer_.initial_cluster(), "");
+}
+
+TEST_F(LargeAdmissionTest, SixthNode_HasNoneAndKnowsAllWhoHave) {
+  Grow(5);
+  ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
+  EXPECT_EQ(etcd_.members.size(), 5U);
+  EXPECT_EQ(answer_.initial_cluster(), "");
+  EXPECT_EQ(answer_.endpoints_size(), 5);
+  EXPECT_FALSE(answer_.authority_key().empty());
+  // Another may come at once: nobody waits for a vote.
+  wire::JoinRequest second = Request(Invite(), "c");
+  second.set_address("10.0.0.3");
+  ASSERT_TRUE(admission_->Join(second, &answer_));
+  EXPECT_EQ(answer_.node(), 2U);
+  ASSERT_TRUE(admission_->Remove("c", false));
+  EXPECT_EQ(admission_->Remove("c", false).error().code, Code::kNotFound);
+  EXPECT_EQ(etcd_.members.size(), 5U);
+}
+
+TEST_F(LargeAdmissionTest, NodeWithoutAVoteThatDidNotStart_IsAbandoned) {
+  Grow(5);
+  const std::string secret = Invite();
+  ASSERT_TRUE(admission_->Join(Request(secret), &answer_));
+  EXPECT_TRUE(admission_->Abandon(secret));
+  EXPECT_TRUE(admission_->Join(Request(Invite()), &answer_));
+}
+
 TEST_F(AdmissionTest, WhileOneJoins_NoOtherMay) {
   ASSERT_TRUE(admission_->Join(Request(Invite()), &answer_));
   wire::JoinRequest second = Request(Invite(), "c");

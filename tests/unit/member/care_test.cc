@@ -1,5 +1,8 @@
 #include "member/care.h"
 
+#include <set>
+
+#include "member/etcd_words.h"
 #include "member/record.h"
 #include "tests/unit/member/member_fixture.h"
 
@@ -53,6 +56,28 @@ TEST_F(CareTest, Endpoints_AreAllThatVoteTheOwnFirst) {
   Look();
   EXPECT_EQ(config_->Get().endpoints,
             (std::vector<std::string>{"10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"}));
+}
+
+TEST_F(CareTest, NodeWithoutEtcd_IsWellWhenOthersLeadAndBeginsWithAnotherThanItsNeighbour) {
+  etcd_.members.clear();
+  Add(2, "b", "10.0.0.2");
+  Add(3, "c", "10.0.0.3");
+  etcd_.leader = 2;
+  etcd_.away.insert(2);
+  cluster::ClusterConfig config = config_->Get();
+  config.endpoints = {"10.0.0.2:2379", "10.0.0.3:2379"};
+  config.member.initial_state = kClientState;
+  std::set<std::string> first;
+  for (config.node = 6; config.node <= 7; ++config.node) {
+    ASSERT_TRUE(config_->Set(config));
+    Look();
+    EXPECT_TRUE(care_->health().voting);
+    EXPECT_EQ(config_->Get().endpoints.size(), 2U);
+    EXPECT_EQ(config_->Get().member.initial_state, kClientState);
+    first.insert(config_->Get().endpoints[0]);
+  }
+  EXPECT_EQ(first.size(), 2U);
+  EXPECT_FALSE(etcd_.keys.contains("/gemel/nodes/incarnation"));
 }
 
 TEST_F(CareTest, LearnerThatStarted_GetsItsVote) {
