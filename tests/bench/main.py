@@ -12,8 +12,9 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE / "boot"), str(HERE / "io"), str(HERE / "net"),
-                str(HERE / "linux"), str(HERE / "api"), str(HERE / "failover")]
+                str(HERE / "linux"), str(HERE / "api"), str(HERE / "failover"), str(HERE / "cluster")]
 import api_load
+import cluster_load
 import disk_load
 import failover_load
 import guest_load
@@ -35,9 +36,9 @@ def main():
     options = parse_arguments()
     try:
         section = {"boot": boot, "start": start, "io": disk, "net": net,
-                   "linux": linux, "api": api, "failover": failover, "micro": micro}[options.verb](options)
+                   "linux": linux, "api": api, "failover": failover, "cluster": cluster, "micro": micro}[options.verb](options)
     except (Failed, images.ImageError, guest_load.LoadFailed,
-            linux_load.LoadFailed) as error:
+            linux_load.LoadFailed, cluster_load.Failed) as error:
         sys.exit(f"bench: {error}")
     text = report.with_provenance(section, "./bench " + " ".join(sys.argv[1:]), ROOT)
     print("\n" + text)
@@ -87,6 +88,16 @@ def parse_arguments():
     verb = verbs.add_parser("failover", parents=[common],
                             help="loss of power to service elsewhere; needs root")
     verb.add_argument("--runs", type=int, default=10, metavar="N", help="for each who leads etcd (10)")
+    verb = verbs.add_parser("cluster", parents=[common],
+                            help="many nodes and machines: etcd's load, latency, decisions, here; needs root")
+    for name, number, what in (("nodes", 50, "nodes"), ("machines", 5000, "machines"),
+                               ("spec-bytes", 800, "bytes of a machine's spec"),
+                               ("seconds", 20, "length of a quiet time"),
+                               ("probes", 500, "writes that are followed"),
+                               ("losses", 5, "nodes that are lost, one after the other")):
+        verb.add_argument(f"--{name}", type=int, default=number, metavar="N", help=f"{what} ({number})")
+    verb.add_argument("--folder", default="/var/tmp", metavar="DIR",
+                      help="where etcd's data is; not on tmpfs (/var/tmp)")
     verb = verbs.add_parser("micro", parents=[common], help="Google Benchmarks of tests/bench")
     verb.add_argument("--filter", default=".", metavar="REGEX", help="--benchmark_filter")
     return parser.parse_args()
@@ -216,6 +227,12 @@ def failover(options):
     runs = {role: [failover_load.measure(build, role) for _ in range(options.runs)]
             for role in failover_load.ROLES}
     return report.failover(runs)
+
+
+def cluster(options):
+    build = program(options, "tests/bench/many_nodes").parents[2]
+    with tempfile.TemporaryDirectory(prefix="gemel-cluster-", dir=options.folder) as folder:
+        return report.cluster(cluster_load.measure(build, folder, options), options)
 
 
 def need_kvm(options):

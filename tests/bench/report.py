@@ -34,6 +34,41 @@ def failover(runs):
             + f"\n\nWorst of all: {worst:.1f} s, goal ≤ 6 s: {verdict(worst <= 6)}{enough}.")
 
 
+def cluster(found, options):
+    """Of cluster_load.measure()."""
+    rows = [[name, *(f"{found[state]['rates'][name]:,.0f}" for state in ("empty", "full"))]
+            for name in found["empty"]["rates"]]
+    rows += [[f"cores: {name}", *(f"{found[state]['cores'][name]:.2f}" for state in ("empty", "full"))]
+             for name in found["empty"]["cores"]]
+    lost = found["lost"]
+    names = {"machines": "lost", "silence to fence": "fenced_ms",
+             "fence to the first one taken": "first_taken_ms", "fence to all taken": "all_taken_ms",
+             "fence to all running": "all_run_ms",
+             "one weighing of all machines": "weigh_ms", "the longest": "longest_weigh_ms",
+             "nodes that took some": "takers", "most that one took": "most_of_one",
+             "transactions": "commits", "of them refused": "refused", "without an answer": "unknown"}
+    losses = [[name, *(f"{one[key]:,.{int('weigh' in key)}f}" for one in lost)]
+              for name, key in names.items()]
+    probe, memory = found["probe"], found["memory"]
+    return "\n\n".join([
+        f"{options.nodes} nodes, {options.machines:,} machines with specs of {options.spec_bytes} bytes; "
+        "three members of etcd, a gemel-keeper for each node, and what is gemeld's of all nodes in one program with one thread that "
+        "decides; all of it on this machine. VM processes and disks are answered for at once.",
+        "**A second in which nothing happens**, over all nodes and members\n\n"
+        + table(["", "no machines", "all machines"], rows),
+        f"**From a write to a node's view**, {options.probes} writes of a spec: the first node has it after "
+        f"{probe['first_p50_ms']:.1f} ms (p99 {probe['first_p99_ms']:.1f}), the last one after "
+        f"{probe['last_p50_ms']:.1f} ms (p99 {probe['last_p99_ms']:.1f}).",
+        f"**All machines nobody's**: running {found['cold']['seconds']:.1f} s after nodes knew of them; "
+        f"{found['cold']['commits']:,} transactions, {found['cold']['refused']:,} refused, "
+        f"{found['cold']['unknown']:,} without an answer in time.",
+        "**A node is lost**, one after the other; ms as one of the others sees it\n\n"
+        + table(["", *(f"loss {i}" for i in range(1, len(lost) + 1))], losses),
+        f"**Memory**: one node's view {memory['view_kib'] / 1024:.1f} MiB, all nodes' parts of gemeld "
+        f"{memory['rss_kib'] / 1024:.0f} MiB together, a keeper {found['keeper_mib']:.1f} MiB, the largest "
+        f"etcd {found['etcd_mib']:.0f} MiB."])
+
+
 def verdict(reached):
     return "reached" if reached else "**not reached**"
 
