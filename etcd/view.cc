@@ -28,6 +28,12 @@ bool ViewChange::only_beats() const {
   });
 }
 
+bool ViewChange::only_work() const {
+  return !whole && !keys.empty() && std::ranges::all_of(keys, [](const cluster::Key& key) {
+    return key.kind == cluster::KeyKind::kBeat || key.kind == cluster::KeyKind::kVm;
+  });
+}
+
 const NodeEntry& View::node(cluster::NodeId id) const {
   static const NodeEntry kNone;
   const auto found = nodes_.find(id);

@@ -32,6 +32,8 @@ struct ViewChange {
   std::vector<cluster::Key> keys;  // else these
   // Heartbeats and nothing else: nothing follows for machines.
   bool only_beats() const;
+  // Or records of machines: what is of one concerns no other.
+  bool only_work() const;
 };
 
 class View {

@@ -117,12 +117,12 @@ void ClusterManager::OnView(const etcd::View& view, const etcd::ViewChange& chan
   const Memory::Verdict verdict =
       memory_.OnView(incarnation.value, incarnation.changed, view.store(), outside_.now());
   if (verdict == Memory::Verdict::kNew) Forget();
+  const std::set<ClusterVm> news = unshown_;
+  const bool few = verdict == Memory::Verdict::kCurrent && !all_unshown_ && change.only_work();
   if (verdict == Memory::Verdict::kNew || verdict == Memory::Verdict::kCurrent) Believe(view);
-  if (verdict == Memory::Verdict::kCurrent && change.only_beats()) {
-    Challenge(outside_.now(), Session());
-  } else {
-    Run();
-  }
+  if (!few) return Run();
+  Challenge(outside_.now(), Session());
+  for (const ClusterVm vm : news) RunOne(vm);
 }
 
 void ClusterManager::Believe(const etcd::View& view) {

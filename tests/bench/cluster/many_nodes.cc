@@ -304,9 +304,18 @@ class ManyNodes {
   std::unique_ptr<etcd::Kv> admin_;
   SimWorld world_;
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
-  PacedTask weigh_{loop_, cluster::BootTime, [this] {
-                     for (const auto& [number, node] : nodes_) node->WeighIfSeen();
-                   }};
+  // One at a time, each when others had their turn: views are seen between.
+  void WeighNext() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      auto next = nodes_.upper_bound(weighed_);
+      if (next == nodes_.end()) next = nodes_.begin();
+      weighed_ = next->first;
+      if (next->second->WeighIfSeen()) return weigh_.Soon();
+    }
+  }
+
+  NodeId weighed_ = 0;
+  PacedTask weigh_{loop_, cluster::BootTime, [this] { WeighNext(); }};
   std::function<bool()> until_;
   Time began_;
   SimNode::Counts before_;

@@ -63,8 +63,10 @@ void SimNode::Tick() {
   CHECK(timer_.Start(world_->loop, kTickMs, [this] { Tick(); }));
 }
 
-void SimNode::WeighIfSeen() {
-  if (std::exchange(seen_, false)) Weigh();
+bool SimNode::WeighIfSeen() {
+  if (!std::exchange(seen_, false)) return false;
+  Weigh();
+  return true;
 }
 
 void SimNode::Weigh() {

@@ -56,7 +56,7 @@ class SimNode : ClusterMachines, ClusterDisks {
   std::size_t live_peers() const;
   std::size_t running() const;  // machines of the cluster, by their records
   const etcd::View* view() const { return store_.view; }
-  void WeighIfSeen();
+  bool WeighIfSeen();
   Counts counts;
 
  private:
