@@ -49,7 +49,8 @@ constexpr std::string_view kInetChains = R"(
   }
 )";
 
-// A port's side. 01:80:c2:00:00:00 to 0f: frames of bridges to bridges (IEEE 802.1Q, table 8-1).
+// A port's side. 01:80:c2:00:00:00 to 0f: frames of bridges to bridges (IEEE 802.1Q, table 8-1). 0x8035 with
+// operation 3: where the address is now (net/announcement.h).
 constexpr std::string_view kBridgeChains = R"(
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
@@ -65,6 +66,7 @@ constexpr std::string_view kBridgeChains = R"(
     ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop
     ether type arp goto arp_frame
     ether type ip goto ip_frame
+    ether type 0x8035 @nh,48,16 3 accept
     iifname @pinned drop
     ether type ip6 icmpv6 type nd-router-advert drop
     ether type ip6 udp sport 547 drop

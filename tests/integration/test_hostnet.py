@@ -215,6 +215,14 @@ def arp_reply(ether_source, sender_mac, sender_ip, target_mac, target_ip):
             + socket.inet_aton(sender_ip) + mac_bytes(target_mac) + socket.inet_aton(target_ip))
 
 
+def rarp(operation, ether_source, data):
+    """RFC 903: 3 asks, which tells where an address is; 4 answers."""
+    source = mac_bytes(ether_source)
+    return (b"\xff" * 6 + source + struct.pack("!H", 0x8035)
+            + struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+            + source + bytes(4) + source + bytes(4) + data)
+
+
 def udp_frame(source_mac, source_ip, target_mac, target_ip, ports, tags=b"", data=b"evil"):
     payload = struct.pack("!HHHH", *ports, 8 + len(data), 0) + data
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, 17, 0,
@@ -258,6 +266,8 @@ def test_crafted_frames_do_not_pass_and_honest_ones_do(h):
         "a bridge's frame": bytes.fromhex("0180c2000000") + mac_bytes(MAC_A) + b"\x00\x10"
                             + bytes(40) + b"evil",
         "ARP for the gateway": arp_reply(MAC_A, MAC_A, "10.88.0.1", MAC_B, "10.88.0.3") + b"evil",
+        "RARP that answers": rarp(4, MAC_A, b"evil"),
+        "RARP in another's name": rarp(3, MAC_C, b"evil"),
         "ARP in another's name": arp_reply(MAC_A, MAC_C, "10.88.0.2", MAC_B, "10.88.0.3") + b"evil",
     }
 
@@ -267,6 +277,10 @@ def test_crafted_frames_do_not_pass_and_honest_ones_do(h):
         one.send_frame(udp_frame(MAC_A, "10.88.0.2", MAC_B, "10.88.0.3", (9, 9),
                                  data=b"marker"))
     assert not [frame for frame in sniffed(two, send) if b"evil" in frame]
+
+    def announce():
+        one.send_frame(rarp(3, MAC_A, b"marker"))
+    assert sniffed(two, announce)  # where it is now, it may say
     # The guard it is that stops them: without it, they come.
     h.tool("put-network uid=n1 subnet=10.88.0.0/24 nat dhcp dns domain=one.gemel spoof")
     # (Not the one with the other's MAC: the bridge would then look for the other here.)

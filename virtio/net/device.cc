@@ -134,6 +134,7 @@ Result<std::unique_ptr<NetDevice>> Net::Create(NetOptions options) {
     pair.clock = options.clock != nullptr ? options.clock : &net->system_clock_;
     pair.owner = net.get();
     pair.permit = options.permit;
+    if (i == 0 && options.announce) pair.announce = options.mac;
     if (i > 0) RETURN_IF_ERROR(pair.backend->SetActive(false));
     ASSIGN_OR_RETURN(std::unique_ptr<NetPair> made, NetPair::Create(std::move(pair)));
     net->pairs_.push_back(std::move(made));

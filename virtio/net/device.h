@@ -38,6 +38,9 @@ struct NetOptions {
   std::unique_ptr<net::InterfaceCounters> host_counters;
   const Clock* clock = nullptr;  // outlives the device; none: the system's
   Permit* permit = nullptr;      // outlives the device; not together with vhosts, which never ask
+  // When its driver begins, bridges and switches are told where `mac` is (net/announcement.h), which was
+  // another host's until now.
+  bool announce = false;
 };
 
 class NetDevice : public VirtioDevice {

@@ -4,11 +4,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "net/announcement.h"
 
 namespace gemel::virtio {
 namespace {
@@ -48,6 +50,8 @@ NetPair::NetPair(Options options)
     : name_(std::move(options.name)),
       index_(options.index),
       owner_(options.owner),
+      permit_(options.permit),
+      announce_(options.announce),
       backend_(std::move(options.backend)),
       receiver_(backend_.get(), &counters_, options.rx_limit, options.clock),
       transmitter_(backend_.get(), &counters_, options.tx_limit, options.clock, options.permit),
@@ -78,6 +82,19 @@ void NetPair::OnStart(Activation& activation) {
   owner_->OnPairStarted(index_, activation);
   receive_offloads_ = ~owner_->Look().settings.receive_offloads;  // whatever it was: set it
   Refresh();
+  Announce();
+}
+
+// A frame that is lost is no harm: those of the guest say the same.
+void NetPair::Announce() {
+  if (!announce_ || !owner_->Look().link_up || !Allowed(permit_)) return;
+  std::array<std::byte, net::kHeaderBytes> header{};
+  auto frame = net::Announcement(*announce_);
+  const std::array<iovec, 2> pieces = {
+      {{header.data(), header.size()}, {frame.data(), frame.size()}}};
+  const net::NetFrame one{pieces};
+  std::size_t failed = 0;
+  static_cast<void>(backend_->Transmit(std::span(&one, 1), failed));
 }
 
 // A kernel that will not is no reason to go without a network.

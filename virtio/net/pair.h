@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/event_fd.h"
+#include "base/mac_address.h"
 #include "base/permit.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -54,9 +55,10 @@ class NetPair : public Worker::Client {
     std::unique_ptr<net::NetBackend> backend;
     std::unique_ptr<net::VhostNet> vhost;  // or none: moves the frames in the pair's stead
     net::RateLimit rx_limit, tx_limit;
-    const Clock* clock = nullptr;   // outlives the pair
-    NetPairOwner* owner = nullptr;  // the same
-    Permit* permit = nullptr;       // the same
+    const Clock* clock = nullptr;          // outlives the pair
+    NetPairOwner* owner = nullptr;         // the same
+    Permit* permit = nullptr;              // the same
+    std::optional<MacAddress> announce{};  // where that is, is told when the driver begins
   };
   static Result<std::unique_ptr<NetPair>> Create(Options options);
 
@@ -85,6 +87,7 @@ class NetPair : public Worker::Client {
   Status WatchAll();
   void RunVhost(bool running);
   void Refresh();
+  void Announce();
   void OnBackend(std::uint32_t events);
   void RunReceiver();
   void RunTransmitter();
@@ -96,6 +99,8 @@ class NetPair : public Worker::Client {
   const std::string name_;
   const std::uint16_t index_;
   NetPairOwner* const owner_;
+  Permit* const permit_;
+  const std::optional<MacAddress> announce_;
   const std::unique_ptr<net::NetBackend> backend_;
   std::optional<NetVhost> vhost_;
   NetCounters counters_;

@@ -126,6 +126,8 @@ Result<VirtioPart> CreateNetwork(std::size_t index, const MachineConfig& config,
   const NetConfig& net = config.nets[index];
   virtio::NetOptions options;
   options.permit = permit;
+  // A VM of a cluster may have been on another host.
+  options.announce = permit != nullptr && net.kind == NetConfig::Kind::kTap;
   options.name = fmt::format("net{}", index);
   options.mac = net.mac.value_or(DeriveMac(config.name, static_cast<std::uint32_t>(index)));
   options.mtu = static_cast<std::uint16_t>(net.mtu);

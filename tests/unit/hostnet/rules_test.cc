@@ -64,6 +64,17 @@ TEST_F(RulesTest, PortWithoutAddress_IsGuardedAndNotPinned) {
   EXPECT_TRUE(Has(text, "set pinned { type ifname; }"));
 }
 
+// A card with an address sends nothing but ARP, IPv4, and where it is now.
+TEST_F(RulesTest, AnnouncementOfAPort_PassesBeforeAllElseOfAPinnedOneIsDropped) {
+  const std::string text = RulesText(names_, {Network("n1", 0x0a580000)}, {Port("p1", "n1")});
+  const std::size_t own = text.find("iifname . ether saddr != @macs drop");
+  const std::size_t announcement = text.find("ether type 0x8035 @nh,48,16 3 accept");
+  const std::size_t rest = text.find("iifname @pinned drop");
+  ASSERT_NE(announcement, text.npos);
+  EXPECT_LT(own, announcement);
+  EXPECT_LT(announcement, rest);
+}
+
 TEST_F(RulesTest, SpoofingAllowed_LeavesPortsAlone) {
   NetworkSpec network = Network("n1", 0x0a580000);
   network.allow_spoofing = true;

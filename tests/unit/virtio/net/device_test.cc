@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <future>
 #include <string>
 
 #include "base/check.h"
 #include "base/event_loop.h"
+#include "net/announcement.h"
 #include "tests/fakes/fake_driver_queue.h"
 #include "tests/fakes/fake_interrupt.h"
 #include "tests/fakes/fake_net_backend.h"
@@ -76,6 +78,7 @@ class NetTest : public ::testing::Test {
     options.mac = kMac;
     options.mtu = 9000;
     options.permit = &permit_;
+    options.announce = announce_;
     for (std::size_t i = 0; i < pairs; ++i) {
       auto backend = std::make_unique<FakeNetBackend>(offloads);
       backend->SetConnected(connected);
@@ -162,6 +165,7 @@ class NetTest : public ::testing::Test {
   std::vector<std::unique_ptr<DriverQueue>> queues_;
   FakeInterrupt config_interrupt_, needs_reset_;
   testing::FakePermit permit_;
+  bool announce_ = false;
   std::unique_ptr<NetDevice> device_;
   std::vector<FakeNetBackend*> backends_;  // device_'s
   bool started_ = false;
@@ -181,6 +185,36 @@ TEST_F(NetTest, FrameWithoutPermit_IsHeldUntilItIsRenewed) {
   member.loop->Post(member.renewed);
   ASSERT_TRUE(backend().WaitForSent(1));
   EXPECT_TRUE(backend().WaitForLink(true));
+}
+
+TEST_F(NetTest, Announces_WhereItsAddressIsWhenTheDriverBegins) {
+  announce_ = true;
+  Make(2);
+  Start();
+  ASSERT_TRUE(backend().WaitForSent(1));
+  const auto wanted = net::Announcement(kMac);
+  EXPECT_TRUE(std::ranges::equal(backend().sent()[0].bytes, wanted));
+  EXPECT_EQ(backend().sent()[0].header.flags, 0);
+  Send(HeaderText(), Frame(100));
+  ASSERT_TRUE(backend().WaitForSent(2));
+  EXPECT_EQ(backend().sent().size(), 2u);
+  EXPECT_TRUE(backend(1).sent().empty());
+}
+
+TEST_F(NetTest, AnnouncesNothing_WithoutPermitOrCable) {
+  announce_ = true;
+  Make();
+  device_->SetLink(false);
+  Start();
+  Reset();
+  device_->SetLink(true);
+  permit_.holds = false;
+  queues_.clear();
+  Start();
+  std::promise<void> looked;
+  permit_.members.at(0).loop->Post([&] { looked.set_value(); });
+  looked.get_future().get();
+  EXPECT_TRUE(backend().sent().empty());
 }
 
 TEST_F(NetTest, CableMovedWithoutPermit_HasNoCarrierUntilItIsRenewed) {
