@@ -32,7 +32,10 @@ class Room {
   }
   bool Fits(const VmStatus& vm, NodeId node) const {
     const Node* const found = FindIn(nodes_, node);
-    return found != nullptr && found->free >= vm.memory;
+    return found != nullptr && found->free >= vm.memory && !Barred(vm, node);
+  }
+  static bool Barred(const VmStatus& vm, NodeId node) {
+    return std::ranges::find(vm.barred, node) != vm.barred.end();
   }
   bool Together(const VmStatus& vm, NodeId node) const {
     return vm.policy.apart != 0 && groups_.contains({node, vm.policy.apart});
@@ -51,7 +54,7 @@ class Room {
     const Node* best = nullptr;
     bool apart = false;
     for (const Node& node : nodes_) {
-      if (node.free < vm.memory) continue;
+      if (node.free < vm.memory || Barred(vm, node.id)) continue;
       if (Together(vm, node.id)) {
         apart = true;
       } else if (best == nullptr || Better(vm, node, *best)) {
@@ -59,10 +62,15 @@ class Room {
       }
     }
     if (best != nullptr) return {vm.vm, best->id, Why::kStart};
+    if (AllBarred(vm)) return {vm.vm, 0, Why::kNoNetwork};
     return {vm.vm, 0, apart ? Why::kApart : Why::kNoCapacity};
   }
 
  private:
+  bool AllBarred(const VmStatus& vm) const {
+    return !nodes_.empty() &&
+           std::ranges::all_of(nodes_, [&](const Node& node) { return Barred(vm, node.id); });
+  }
   // `left` has the higher number.
   static bool Better(const VmStatus& vm, const Node& left, const Node& right) {
     if (vm.policy.preferred == left.id || vm.policy.preferred == right.id)

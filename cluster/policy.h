@@ -30,6 +30,7 @@ struct VmStatus {
   bool arriving = false;       // its owner took it while others were, and are, still to be taken
   bool failed = false;         // it was lost or ended by itself; else it is being started by wish
   std::vector<Time> restarts;  // moments, in the clock of whoever asks
+  std::vector<NodeId> barred{};  // nodes that lack what it needs, such as a network
 };
 
 struct NodeStatus {
@@ -48,7 +49,8 @@ struct Placement {
     kStaysDown,  // the operator said so
     kTooManyRestarts,
     kNoCapacity,
-    kApart,  // each node that could have it has another of its group
+    kApart,      // each node that could have it has another of its group
+    kNoNetwork,  // each usable node lacks what it needs
   };
   std::uint32_t vm = 0;
   NodeId node = 0;

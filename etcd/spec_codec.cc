@@ -20,6 +20,28 @@ std::optional<std::uint32_t> NumberAfter(std::string_view prefix, std::string_vi
   return ParseNumber(key.substr(prefix.size()));
 }
 
+void Encode(const NodeNetwork& network, internal::ClusterNodeNetwork& to) {
+  to.set_name(network.name);
+  to.set_subnet(network.subnet);
+  to.set_dhcp_first(network.dhcp_first);
+  to.set_dhcp_last(network.dhcp_last);
+  to.set_allow_spoofing(network.allow_spoofing);
+  to.set_trouble(network.trouble);
+  to.mutable_taken()->Assign(network.taken.begin(), network.taken.end());
+}
+
+NodeNetwork Decode(const internal::ClusterNodeNetwork& from) {
+  NodeNetwork network;
+  network.name = from.name();
+  network.subnet = from.subnet();
+  network.dhcp_first = from.dhcp_first();
+  network.dhcp_last = from.dhcp_last();
+  network.allow_spoofing = from.allow_spoofing();
+  network.trouble = from.trouble();
+  network.taken.assign(from.taken().begin(), from.taken().end());
+  return network;
+}
+
 }  // namespace
 
 std::string SpecKey(std::uint32_t vm) { return fmt::format("{}{}", kSpecs, vm); }
@@ -77,6 +99,7 @@ std::string EncodeInfo(const NodeInfo& info) {
   to.set_memory(info.memory);
   to.set_drained(info.drained);
   to.set_peer_address(info.peer_address);
+  for (const NodeNetwork& network : info.networks) Encode(network, *to.add_networks());
   return Serialize(std::move(value));
 }
 
@@ -116,8 +139,11 @@ Result<NodeInfo> DecodeInfo(std::string_view value) {
   ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode, kMostBytes));
   const internal::ClusterNodeInfo& from = decoded.node();
   if (from.name().empty()) return InvalidArgument("a node without a name");
-  return NodeInfo{from.name(),   from.address(), from.version(),
-                  from.memory(), from.drained(), from.peer_address()};
+  NodeInfo info{from.name(),   from.address(), from.version(),
+                from.memory(), from.drained(), from.peer_address()};
+  for (const internal::ClusterNodeNetwork& network : from.networks())
+    info.networks.push_back(Decode(network));
+  return info;
 }
 
 Result<NodeEvent> DecodeEvent(std::string_view value) {

@@ -38,6 +38,19 @@ struct MachineSpec {
   bool operator==(const MachineSpec&) const = default;
 };
 
+// A network of a node's, as far as machines of the cluster must know it.
+struct NodeNetwork {
+  std::string name;    // projects/{project}/networks/{network}
+  std::string subnet;  // "10.88.0.0/24" of a managed bridge; empty: a bridge of the host
+  std::string dhcp_first;
+  std::string dhcp_last;
+  bool allow_spoofing = false;
+  std::string trouble;  // why it cannot be used at the moment; empty: it can
+  std::vector<std::uint32_t>
+      taken;  // IPv4 addresses of machines that are the node's own, ascending
+  bool operator==(const NodeNetwork&) const = default;
+};
+
 struct NodeInfo {
   std::string name;
   std::string address;  // of its API
@@ -45,6 +58,7 @@ struct NodeInfo {
   std::uint64_t memory = 0;  // bytes for machines of the cluster
   bool drained = false;
   std::string peer_address{};  // where its gemeld takes calls of other nodes; empty: nowhere
+  std::vector<NodeNetwork> networks{};  // by name
   bool operator==(const NodeInfo&) const = default;
 };
 

@@ -98,20 +98,28 @@ void SpecStore::Commit(KvTxn txn, Done done) {
 }
 
 void SpecStore::Update(std::uint32_t vm, cluster::Revision changed, const MachineSpec& spec,
-                       Done done) {
+                       bool alone, Done done) {
+  if (alone && !last_vm_.unreadable.empty())
+    return done(FailedPrecondition("{}: {}", kLastVmKey, last_vm_.unreadable));
   KvTxn txn;
   txn.compares = {{SpecKey(vm), changed.value}};
   txn.puts = {{SpecKey(vm), EncodeSpec(spec)}};
-  kv_->Commit(
-      std::move(txn), [this, vm, spec, done = std::move(done)](const Result<KvTxnAnswer>& answer) {
-        if (!answer) return done(std::unexpected(NoAnswer(answer.error())));
-        if (!answer->succeeded)
-          return done(MakeError(Code::kAborted, "it was changed at the same moment: try again"));
-        const auto found = specs_.find(vm);
-        if (found != specs_.end()) Remember(spec, {answer->revision}, found->second);
-        ++generation_;
-        done({});
-      });
+  const std::uint32_t last = last_vm_.value;
+  if (alone) {  // the same value again: what else compares its revision is refused
+    txn.compares.push_back({std::string(kLastVmKey), last_vm_.changed.value});
+    txn.puts.push_back({std::string(kLastVmKey), EncodeLastVm(last)});
+  }
+  kv_->Commit(std::move(txn), [this, vm, spec, alone, last,
+                               done = std::move(done)](const Result<KvTxnAnswer>& answer) {
+    if (!answer) return done(std::unexpected(NoAnswer(answer.error())));
+    if (!answer->succeeded)
+      return done(MakeError(Code::kAborted, "it was changed at the same moment: try again"));
+    if (alone) Remember(last, {answer->revision}, last_vm_);
+    const auto found = specs_.find(vm);
+    if (found != specs_.end()) Remember(spec, {answer->revision}, found->second);
+    ++generation_;
+    done({});
+  });
 }
 
 void SpecStore::Delete(const Deletion& deletion, Done done) {

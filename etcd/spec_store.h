@@ -38,8 +38,10 @@ class SpecStore {
   std::uint32_t Find(const std::string& name) const;
 
   void Create(const MachineSpec& spec, Created done);
-  // `changed`: of the one that is replaced. The name stays.
-  void Update(std::uint32_t vm, cluster::Revision changed, const MachineSpec& spec, Done done);
+  // `changed`: of the one that is replaced. The name stays. `alone`: neither was a machine made since
+  // what this store has seen, nor another changed so; for what has to be unique among them.
+  void Update(std::uint32_t vm, cluster::Revision changed, const MachineSpec& spec, bool alone,
+              Done done);
   // Also of its ownership record, which was `record` last (0: there is none), and, if that names an owner
   // whose session is over, of the record that says so.
   struct Deletion {

@@ -45,6 +45,14 @@ std::vector<etcd::MachineCall> WithCalls(std::vector<etcd::MachineCall> calls,
   return calls;
 }
 
+// Their addresses are unique in their networks.
+bool SameCards(const v1::VirtualMachineSpec& one, const v1::VirtualMachineSpec& other) {
+  return std::equal(one.nics().begin(), one.nics().end(), other.nics().begin(), other.nics().end(),
+                    [](const v1::NetworkInterface& a, const v1::NetworkInterface& b) {
+                      return a.SerializeAsString() == b.SerializeAsString();
+                    });
+}
+
 std::unexpected<Error> NotInCluster(ClusterVm vm) {
   return MakeError(Code::kNotFound,
                    fmt::format("number {} is not its in the cluster any more", vm));
@@ -82,9 +90,12 @@ ClusterMember::ClusterMember(cluster::NodeId node, etcd::NodeInfo self, Outside 
       seen_store_(this),
       events_(node, self_.name, outside_.kv, outside_.records),
       fenced_({outside_.loop, outside_.supervisor,
-               [this](ClusterVm vm) -> Result<VmStart> {
-                 if (machines_.at(vm).gone) return NotInCluster(vm);
-                 return ToResult(outside_.records->PrepareClusterStart(machines_.at(vm).uid));
+               [this](ClusterVm vm, FencedMachines::Prepared done) {
+                 if (machines_.at(vm).gone) return done(NotInCluster(vm));
+                 outside_.records->PrepareClusterStart(
+                     machines_.at(vm).uid, [done = std::move(done)](ApiResult<VmStart> start) {
+                       done(ToResult(std::move(start)));
+                     });
                },
                [this](ClusterVm vm, const cluster::Process& process) { OnProcess(vm, process); },
                [this](ClusterVm vm, const Error& error) {
@@ -159,6 +170,14 @@ Status ClusterMember::MayChange() const {
 
 bool ClusterMember::KnowsNode(const std::string& name) const { return NumberOf(name) != 0; }
 
+std::map<std::string, etcd::NodeNetwork> ClusterMember::NetworksOf(const std::string& name) const {
+  std::map<std::string, etcd::NodeNetwork> found;
+  for (const auto& [node, entry] : specs_.nodes())
+    for (const etcd::NodeNetwork& network : entry.value.networks)
+      if (node != node_ && network.name == name) found[NameOf(node)] = network;
+  return found;
+}
+
 void ClusterMember::Create(const ClusterSpec& spec, Created done) {
   specs_.Create(ToStored(spec), std::move(done));
 }
@@ -172,7 +191,8 @@ void ClusterMember::Change(const ClusterSpec& spec, Done done) {
     return done(MakeError(Code::kAborted, "another change of it is under way: try again"));
   ClusterSpec next = spec;
   next.calls = WithCalls(machine.spec.calls, spec.calls);
-  specs_.Update(spec.vm, machine.revision, ToStored(next),
+  const bool cards = !SameCards(machine.spec.machine.spec(), spec.machine.spec());
+  specs_.Update(spec.vm, machine.revision, ToStored(next), cards,
                 [this, alive = std::weak_ptr(alive_), vm = spec.vm,
                  done = std::move(done)](const Status& status) {
                   if (alive.expired()) return;
@@ -233,13 +253,16 @@ void ClusterMember::OnBegun(ClusterVm vm) {
   if (found == machines_.end()) return;
   found->second.begun = true;
   found->second.failure.clear();
+  outside_.records->OnClusterBegun(found->second.uid);
   Weave();
 }
 
 void ClusterMember::OnProcess(ClusterVm vm, const cluster::Process& process) {
   if (const auto found = machines_.find(vm);
-      found != machines_.end() && process.state == cluster::Process::State::kNone)
+      found != machines_.end() && process.state == cluster::Process::State::kNone) {
     found->second.begun = false;
+    outside_.records->OnClusterEnded(found->second.uid);  // before another start
+  }
   manager_.OnProcess(vm, process);
   Weave();
 }
@@ -390,6 +413,7 @@ void ClusterMember::SayWhoIAm() {
   etcd::NodeInfo wanted = self_;
   if (outside_.ordinary_memory)
     wanted.memory -= std::min(wanted.memory, outside_.ordinary_memory());
+  wanted.networks = outside_.records->Networks();
   if (known) wanted.drained = found->second.value.drained;
   if (known && wanted == found->second.value) return;
   telling_ = true;

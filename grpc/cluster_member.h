@@ -56,6 +56,7 @@ class ClusterMember final : public ClusterSeat {
   void Begin(std::vector<AdoptedMachine> adopted) override;
   Status MayChange() const override;
   bool KnowsNode(const std::string& name) const override;
+  std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const override;
   void Create(const ClusterSpec& spec, Created done) override;
   void Change(const ClusterSpec& spec, Done done) override;
   void StopItself(std::uint32_t vm, const std::string& reason, const std::string& message) override;
@@ -129,6 +130,7 @@ class ClusterMember final : public ClusterSeat {
   void AddAlerts(v1::ClusterStatus& out) const;
   void FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,
                    v1::ClusterMachine& out) const;
+  void FillObstacles(const Machine& machine, v1::Explanation& out) const;
   void Weave();
   void TakeSpecs();
   bool TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>& entry);
@@ -142,7 +144,12 @@ class ClusterMember final : public ClusterSeat {
     std::map<std::string, cluster::NodeId> nodes;
   };
   Numbers NumbersOfAll() const;
-  static WishedVm WishedOf(ClusterVm vm, const Machine& machine, const Numbers& numbers);
+  WishedVm WishedOf(ClusterVm vm, const Machine& machine, const Numbers& numbers) const;
+  // What keeps nodes from having a machine of that spec, whatever room they have: by node, why.
+  std::map<cluster::NodeId, std::string> ObstaclesOf(const v1::VirtualMachineSpec& spec) const;
+  std::string DescribeObstacles(const Machine& machine) const;
+  std::vector<cluster::NodeId> BarredOf(const v1::VirtualMachineSpec& spec) const;
+  bool HasRoomForALoss(const v1::ClusterStatus& status) const;
   cluster::NodeId NumberOf(const std::string& name) const;
   std::string NameOf(cluster::NodeId node) const;
   void StopThoseThatEnded();

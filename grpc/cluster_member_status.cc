@@ -50,32 +50,6 @@ bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
                      [](const auto& disk) { return disk.has_iscsi() && !disk.read_only(); });
 }
 
-// Whether what is lost with any one node would fit on the others; of one node alone nothing is said.
-// `specs`: by number, with what each machine is.
-template <class Specs>
-bool HasRoomForALoss(const google::protobuf::RepeatedPtrField<v1::ClusterNode>& nodes,
-                     const google::protobuf::RepeatedPtrField<v1::ClusterMachine>& machines,
-                     const Specs& specs) {
-  std::vector<cluster::NodeStatus> usable;
-  std::map<std::string, NodeId> numbers;
-  for (const v1::ClusterNode& node : nodes) {
-    numbers[node.name()] = node.number();
-    if (node.live() && !node.drained())
-      usable.push_back({node.number(), true, node.memory_bytes()});
-  }
-  std::vector<cluster::VmStatus> placed;
-  for (const v1::ClusterMachine& machine : machines) {
-    if (machine.owner().empty()) continue;
-    const v1::VirtualMachineSpec& spec = specs.at(machine.number()).spec.machine.spec();
-    cluster::VmStatus& vm = placed.emplace_back();
-    vm.vm = machine.number();
-    vm.memory = MemoryNeed(spec);
-    vm.policy.stay_down = spec.failover().stay_down();
-    vm.owner = numbers[machine.owner()];
-  }
-  return usable.size() < 2 || cluster::SurvivesLossOfAnyNode(usable, placed);
-}
-
 std::string EpochText(const cluster::Epoch& epoch) {
   if (epoch.counter == 0) return "";
   return fmt::format("{}.{}", epoch.incarnation, epoch.counter);
@@ -93,6 +67,7 @@ v1::ClusterNode ClusterMember::NodeMessage(NodeId node, const ClusterSeen& seen)
     message.set_address(info.address);
     message.set_version(info.version);
     message.set_memory_bytes(info.memory);
+    for (const etcd::NodeNetwork& network : info.networks) message.add_networks(network.name);
   }
   const auto session = seen.sessions.find(node);
   if (session == seen.sessions.end()) return message;
@@ -136,6 +111,29 @@ std::map<std::string, double> ClusterMember::ClockRates() const {
   return rates;
 }
 
+// Whether what is lost with any one node would fit on the others; of one node alone nothing is said.
+bool ClusterMember::HasRoomForALoss(const v1::ClusterStatus& status) const {
+  std::vector<cluster::NodeStatus> usable;
+  std::map<std::string, NodeId> numbers;
+  for (const v1::ClusterNode& node : status.nodes()) {
+    numbers[node.name()] = node.number();
+    if (node.live() && !node.drained())
+      usable.push_back({node.number(), true, node.memory_bytes()});
+  }
+  std::vector<cluster::VmStatus> placed;
+  for (const v1::ClusterMachine& machine : status.machines()) {
+    if (machine.owner().empty()) continue;
+    const v1::VirtualMachineSpec& spec = machines_.at(machine.number()).spec.machine.spec();
+    cluster::VmStatus& vm = placed.emplace_back();
+    vm.vm = machine.number();
+    vm.memory = MemoryNeed(spec);
+    vm.policy.stay_down = spec.failover().stay_down();
+    vm.owner = numbers[machine.owner()];
+    vm.barred = BarredOf(spec);
+  }
+  return usable.size() < 2 || cluster::SurvivesLossOfAnyNode(usable, placed);
+}
+
 // What somebody should look at.
 void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
   const std::string weaker =
@@ -153,8 +151,9 @@ void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
                         machine.name()));
   }
   if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
-  if (!HasRoomForALoss(out.nodes(), out.machines(), machines_))
-    out.add_alerts("what runs on one of the nodes would find no room on the others");
+  if (!HasRoomForALoss(out))
+    out.add_alerts(
+        "what runs on one of the nodes would find no room on the others, or not its networks");
   for (const v1::ClusterNode& node : out.nodes())
     if (!node.live() && !node.drained())
       out.add_alerts(
@@ -185,6 +184,14 @@ void ClusterMember::FillStatus(v1::ClusterStatus& out) const {
   AddAlerts(out);
 }
 
+void ClusterMember::FillObstacles(const Machine& machine, v1::Explanation& out) const {
+  for (const auto& [node, why] : ObstaclesOf(machine.spec.machine.spec())) {
+    v1::NodeObstacle& obstacle = *out.add_obstacles();
+    obstacle.set_node("nodes/" + NameOf(node));
+    obstacle.set_text(why);
+  }
+}
+
 bool ClusterMember::Explain(const std::string& name, v1::Explanation& out) const {
   for (const ClusterManager::MachineStatus& status : manager_.machines()) {
     const auto found = machines_.find(status.vm);
@@ -200,6 +207,7 @@ bool ClusterMember::Explain(const std::string& name, v1::Explanation& out) const
         shown.wish(), shown.why());
     if (machine.told && !machine.told->reason.empty())
       text += fmt::format("; {}: {}", machine.told->reason, machine.told->message);
+    FillObstacles(machine, out);
     out.set_text(std::move(text));
     for (const auto& [at_ns, said] : machine.decisions) {
       v1::Decision& decision = *out.add_decisions();

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "grpc/cluster_member.h"
+#include "grpc/cluster_networks.h"
 #include "grpc/cluster_policy.h"
 #include "grpc/convert.h"
 #include "grpc/resource_name.h"
@@ -24,7 +25,7 @@ bool IsOff(const ClusterSpec& spec) {
 // Whether it will not run before somebody changes something.
 bool IsStuck(Why why) {
   return why == Why::kStaysDown || why == Why::kTooManyRestarts || why == Why::kNoCapacity ||
-         why == Why::kApart;
+         why == Why::kApart || why == Why::kNoNetwork;
 }
 
 std::string Describe(const ClusterStanding& standing) {
@@ -100,7 +101,8 @@ ClusterSeen ClusterMember::Seen() const {
   return seen;
 }
 
-WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine, const Numbers& numbers) {
+WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine,
+                                 const Numbers& numbers) const {
   const v1::VirtualMachineSpec& spec = machine.spec.machine.spec();
   const v1::FailoverSpec& failover = spec.failover();
   const auto group = numbers.groups.find(failover.anti_affinity_group());
@@ -112,7 +114,32 @@ WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine, const Num
   wished.memory = MemoryNeed(spec);
   wished.off = IsOff(machine.spec);
   wished.asked = machine.revision;
+  wished.barred = BarredOf(spec);
+  wished.leaves =
+      !machine.begun && !machine.failure.empty() &&
+      std::find(wished.barred.begin(), wished.barred.end(), node_) != wished.barred.end();
   return wished;
+}
+
+std::map<NodeId, std::string> ClusterMember::ObstaclesOf(const v1::VirtualMachineSpec& spec) const {
+  std::map<NodeId, std::string> obstacles;
+  for (const auto& [node, entry] : specs_.nodes())
+    if (std::string why = NetworkObstacle(spec, entry.value.networks); !why.empty())
+      obstacles[node] = std::move(why);
+  return obstacles;
+}
+
+std::vector<NodeId> ClusterMember::BarredOf(const v1::VirtualMachineSpec& spec) const {
+  std::vector<NodeId> barred;
+  for (const auto& [node, why] : ObstaclesOf(spec)) barred.push_back(node);
+  return barred;
+}
+
+std::string ClusterMember::DescribeObstacles(const Machine& machine) const {
+  std::string text;
+  for (const auto& [node, why] : ObstaclesOf(machine.spec.machine.spec()))
+    text += fmt::format("{}not on nodes/{}: {}", text.empty() ? "" : "; ", NameOf(node), why);
+  return text;
 }
 
 // All nodes number the groups alike.
@@ -183,6 +210,9 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
     say(machine.spec.reason, machine.spec.message);
   } else if (!machine.failure.empty()) {
     say("START_FAILED", machine.failure);
+    standing.stuck = true;
+  } else if (machine.wish.why == Why::kNoNetwork) {
+    say("NO_NETWORK", DescribeObstacles(machine));
     standing.stuck = true;
   } else if (IsStuck(machine.wish.why)) {
     say(Capitals(machine.wish.why == Why::kStays ? "" : WhyWord(machine.wish.why)),

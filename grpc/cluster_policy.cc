@@ -69,13 +69,6 @@ ApiResult<void> CheckFailover(const v1::VirtualMachineSpec& spec, std::string_vi
                     "iSCSI disks alone",
                     spec.disks(i).disk())));
   }
-  for (int i = 0; i < spec.nics_size(); ++i) {
-    if (spec.nics(i).network().empty()) continue;
-    return std::unexpected(
-        InvalidField(fmt::format("{}.nics[{}].network", prefix, i),
-                     fmt::format("\"{}\": networks are one node's yet; user networking alone",
-                                 spec.nics(i).network())));
-  }
   return {};
 }
 
@@ -100,6 +93,8 @@ std::string_view WhyWord(cluster::Placement::Why why) {
       return "no-capacity";
     case Why::kApart:
       return "apart";
+    case Why::kNoNetwork:
+      return "no-network";
   }
   return "unknown";
 }

@@ -60,6 +60,8 @@ class ClusterSeat {
   virtual Status MayChange() const = 0;
   // By its name.
   virtual bool KnowsNode(const std::string& name) const = 0;
+  // What other nodes say of their networks of that name, by their names.
+  virtual std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const = 0;
   // Both change what etcd has, or nothing: kAborted if somebody else did at the same moment,
   // kAlreadyExists. After kUnavailable it is not known.
   virtual void Create(const ClusterSpec& spec, Created done) = 0;
@@ -84,8 +86,15 @@ class ClusterRecords {
   // What it would be if it were stopped.
   virtual v1::VirtualMachine StoppedSpec(const VmUid& uid) const = 0;
   virtual void OnStanding(const VmUid& uid, const ClusterStanding& standing) = 0;
-  // What it is started with here; durable.
-  virtual ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) = 0;
+  // What it is started with here; durable. `done` is called once, now or later; what the host has for it
+  // by then stays until OnClusterEnded.
+  using Prepared = std::function<void(ApiResult<VmStart>)>;
+  virtual void PrepareClusterStart(const VmUid& uid, Prepared done) = 0;
+  // Its guest runs here. And: no process of it is left here, or comes of a start that was prepared.
+  virtual void OnClusterBegun(const VmUid& uid) = 0;
+  virtual void OnClusterEnded(const VmUid& uid) = 0;
+  // This node's networks, by name, for other nodes to know.
+  virtual std::vector<etcd::NodeNetwork> Networks() const = 0;
   // The disks that it would be started with.
   virtual ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const = 0;
   // The cluster's events that it has, by their node ("nodes/a"): the highest number of each.

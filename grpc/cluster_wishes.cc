@@ -79,8 +79,10 @@ ClusterWishes::Sorted ClusterWishes::Sort(cluster::Time now, std::span<const Wis
       machine.owner = reserved;  // its room is taken there
     } else {
       if (machine.owner == 0) since = std::min(since, NobodysSince(vm, record, seen));
-      // A drained node's machines are placed anew, as if they were nobody's.
-      if (machine.owner == me_ && drained) machine.owner = 0;
+      // What leaves this node is placed anew, as if it were nobody's.
+      const bool leaves = record.owner == me_ && (drained || vm.leaves);
+      if (leaves) sorted.leaving.insert(vm.vm);
+      if (leaves) machine.owner = 0;
       sorted.undecided[vm.vm] = sorted.machines.size();
     }
     sorted.machines.push_back(std::move(machine));
@@ -101,7 +103,7 @@ std::vector<Wish> ClusterWishes::Weigh(cluster::Time now, std::span<const Wished
        cluster::Place(now, last_start_, StatusOf(now, nodes, seen), sorted.machines)) {
     const auto found = sorted.undecided.find(placed.vm);
     if (found == sorted.undecided.end()) continue;
-    const bool leaves = drained && RecordOf(seen, placed.vm).owner == me_;
+    const bool leaves = sorted.leaving.contains(placed.vm);
     if (placed.why == Why::kStart && placed.node != me_ && !leaves) expected.insert(placed.node);
     sorted.wishes.push_back(WishFor(sorted.machines[found->second], placed, leaves));
   }
@@ -144,6 +146,7 @@ VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const Cl
   status.vm = vm.vm;
   status.policy = vm.policy;
   status.memory = vm.memory;
+  status.barred = vm.barred;
   // A node that was away and is back resumes what it had paused, if nobody took it meanwhile.
   status.owner = owned && IsOpen(seen, record.owner) ? record.owner : 0;
   status.running = record.state == VmState::kRunning || record.state == VmState::kMoving;
@@ -164,9 +167,9 @@ VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const Cl
   return status;
 }
 
-Wish ClusterWishes::WishFor(const VmStatus& vm, const Placement& placed, bool drained) const {
+Wish ClusterWishes::WishFor(const VmStatus& vm, const Placement& placed, bool leaves) const {
   Wish wish{vm.vm, Want::kLeave, 0, placed.why};
-  if (drained) {
+  if (leaves) {
     if (placed.why == Why::kStart && placed.node != me_) {
       wish.want = Want::kGiveAway;
       wish.to = placed.node;

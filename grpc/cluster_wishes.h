@@ -23,8 +23,10 @@ struct WishedVm {
   std::uint32_t vm = 0;
   cluster::VmPolicy policy;
   std::uint64_t memory = 0;
-  bool off = false;           // it shall not run anywhere
-  cluster::Revision asked{};  // of etcd, when that was said last
+  bool off = false;                       // it shall not run anywhere
+  cluster::Revision asked{};              // of etcd, when that was said last
+  std::vector<cluster::NodeId> barred{};  // nodes that cannot have it
+  bool leaves = false;                    // this node, where it could not be started for that
 };
 
 struct WishedNode {
@@ -72,6 +74,7 @@ class ClusterWishes {
     std::vector<Wish> wishes;                                  // where nothing is to be placed
     std::vector<cluster::VmStatus> machines;                   // that take room, or shall
     std::unordered_map<std::uint32_t, std::size_t> undecided;  // of these, by number: where
+    std::set<std::uint32_t> leaving;                           // of these: this node
   };
   Sorted Sort(cluster::Time now, std::span<const WishedVm> vms, const ClusterSeen& seen,
               bool drained);
@@ -80,7 +83,7 @@ class ClusterWishes {
                                             const ClusterSeen& seen) const;
   bool IsPassedOver(cluster::Time now, cluster::NodeId node) const;
   void NoteExpected(cluster::Time now, const std::set<cluster::NodeId>& expected);
-  Wish WishFor(const cluster::VmStatus& vm, const cluster::Placement& placed, bool drained) const;
+  Wish WishFor(const cluster::VmStatus& vm, const cluster::Placement& placed, bool leaves) const;
 
   cluster::NodeId me_;
   std::map<std::uint32_t, History> histories_;

@@ -259,6 +259,8 @@ ApiResult<MachineConfig> ToMachineConfig(const v1::VirtualMachineSpec& spec, std
   for (int i = 0; i < spec.nics_size(); ++i) {
     auto net = ToNetConfig(spec.nics(i), uid, i, paths, prefix);
     if (!net) return std::unexpected(std::move(net).error());
+    // At its latch the host's kernel would go on.
+    if (spec.has_failover()) net->vhost = VhostMode::kOff;
     config.nets.push_back(std::move(*net));
   }
   if (const Status valid = Validate(config); !valid)

@@ -32,6 +32,7 @@ void FencedMachines::Remove(ClusterVm vm) {
     uids_.erase(found);
   }
   timers_.erase(vm);
+  starting_.erase(vm);
 }
 
 Process FencedMachines::Adopted(const AdoptedVm& found) {
@@ -56,32 +57,72 @@ bool FencedMachines::OnVmEvent(const VmUid& uid, const VmEvent& event) {
   return true;
 }
 
+// ---- its start ----------------------------------------------------------------------------------
+
 void FencedMachines::Start(ClusterVm vm, Grant grant) {
-  Result<VmStart> start = outside_.prepare(vm);
+  const std::uint64_t life = ++lives_[vm];
+  starting_[vm] = {life, std::move(grant)};
+  outside_.prepare(vm, [this, alive = std::weak_ptr(alive_), vm, life](Result<VmStart> start) {
+    if (alive.expired()) return;
+    // Of one that was made void, what was opened for it closes here.
+    Starting* const starting = Current(vm, life);
+    if (starting != nullptr && !starting->begun) Launch(vm, *starting, std::move(start));
+  });
+}
+
+FencedMachines::Starting* FencedMachines::Current(ClusterVm vm, std::uint64_t life) {
+  const auto found = starting_.find(vm);
+  return found == starting_.end() || found->second.life != life ? nullptr : &found->second;
+}
+
+void FencedMachines::Post(ClusterVm vm, std::function<void()> task) {
+  outside_.loop->Post(
+      [this, alive = std::weak_ptr(alive_), vm, life = lives_[vm], task = std::move(task)] {
+        if (!alive.expired() && lives_[vm] == life) task();
+      });
+}
+
+void FencedMachines::Launch(ClusterVm vm, Starting& starting, Result<VmStart> start) {
   if (!start) {
     // Not from within the call that asked for it.
-    outside_.loop->Post([this, alive = std::weak_ptr(alive_), vm, error = start.error()] {
-      if (alive.expired()) return;
+    return Post(vm, [this, vm, life = starting.life, error = start.error()] {
+      if (Current(vm, life) == nullptr) return;
       Failed(vm, error);
       GoneLater(vm);
     });
+  }
+  starting.begun = true;
+  const Process process{Process::State::kConflicted, starting.grant.session, starting.grant.epoch};
+  start->fence = GrantOf(vm, std::move(starting.grant));
+  outside_.supervisor->Start(std::move(*start),
+                             [this, alive = std::weak_ptr(alive_), vm, life = starting.life,
+                              process](const Status& status) {
+                               if (alive.expired() || Current(vm, life) == nullptr)
+                                 return;  // its end was told
+                               const Starting ended = std::move(starting_.extract(vm).mapped());
+                               OnStarted(vm, ended, process, status);
+                             });
+}
+
+void FencedMachines::OnStarted(ClusterVm vm, const Starting& starting, const Process& process,
+                               const Status& status) {
+  if (starting.killed) {
+    if (!status) return Gone(vm);
+    static_cast<void>(outside_.supervisor->Kill(uids_.at(vm)));  // its end is told
     return;
   }
-  const Process process{Process::State::kConflicted, grant.session, grant.epoch};
-  start->fence = GrantOf(vm, std::move(grant));
-  outside_.supervisor->Start(
-      std::move(*start), [this, alive = std::weak_ptr(alive_), vm, process](const Status& status) {
-        if (alive.expired()) return;
-        if (status) {
-          if (outside_.on_begun) outside_.on_begun(vm);
-          return;
-        }
-        Failed(vm, status.error());
-        // Storage refused it: only under another epoch may it be tried again.
-        if (status.error().code == Code::kAborted) return Tell(vm, process);
-        GoneLater(vm);
-      });
+  if (status) {
+    if (outside_.on_begun) outside_.on_begun(vm);
+    if (starting.stopped) Stop(vm);
+    return;
+  }
+  Failed(vm, status.error());
+  // Storage refused it: only under another epoch may it be tried again.
+  if (status.error().code == Code::kAborted) return Tell(vm, process);
+  GoneLater(vm);
 }
+
+// ---- while it is there --------------------------------------------------------------------------
 
 void FencedMachines::Resume(ClusterVm vm, Grant grant) {
   outside_.supervisor->ResumeUnder(uids_.at(vm), GrantOf(vm, std::move(grant)),
@@ -102,6 +143,11 @@ cluster::FenceGrant FencedMachines::GrantOf(ClusterVm vm, Grant grant) const {
 }
 
 void FencedMachines::Stop(ClusterVm vm) {
+  if (const auto found = starting_.find(vm); found != starting_.end()) {
+    if (!found->second.begun) return Kill(vm);
+    found->second.stopped = true;
+    return;
+  }
   const VmUid uid = uids_.at(vm);
   const auto off = [this, uid] { outside_.supervisor->PowerOff(uid, [](const Status&) {}); };
   const std::int64_t patience = outside_.patience_ms ? outside_.patience_ms(vm) : kStopMs;
@@ -111,10 +157,19 @@ void FencedMachines::Stop(ClusterVm vm) {
 }
 
 void FencedMachines::Kill(ClusterVm vm) {
+  if (const auto found = starting_.find(vm); found != starting_.end()) {
+    if (found->second.begun) {
+      found->second.killed = true;
+      // At once, where it can be; its start's answer says when nothing of it is left.
+      static_cast<void>(outside_.supervisor->Kill(uids_.at(vm)));
+      return;
+    }
+    starting_.erase(found);
+    return Post(vm, [this, vm] { Gone(vm); });
+  }
   const Status killed = outside_.supervisor->Kill(uids_.at(vm));
   if (killed) return;
-  outside_.loop->Post([this, alive = std::weak_ptr(alive_), vm, error = killed.error()] {
-    if (alive.expired()) return;
+  Post(vm, [this, vm, error = killed.error()] {
     if (error.code == Code::kNotFound) return Gone(vm);
     Failed(vm, error);
   });
@@ -133,6 +188,7 @@ void FencedMachines::Failed(ClusterVm vm, const Error& error) {
 void FencedMachines::Gone(ClusterVm vm) {
   if (!uids_.contains(vm)) return;
   timers_.erase(vm);
+  starting_.erase(vm);
   static_cast<void>(outside_.supervisor->Release(uids_.at(vm)));
   Tell(vm, {});
 }

@@ -127,6 +127,7 @@ void ProcessSupervisor::OnLaunched(const VmUid& uid, Result<LaunchedVm> launched
   vm.process = std::make_unique<VmProcess>(loop_, FolderOf(uid), std::move(launched->jail));
   if (const Status begun = vm.process->Begin(OwnerFor(uid)); !begun)
     return AbortStart(uid, begun.error());
+  if (vm.start_error) return vm.process->Terminate();  // it was killed meanwhile
   vm.process->Request(
       std::move(launched->request), kConfigureTimeoutMs,
       [this, uid](Result<ControlReply> reply) { OnConfigured(uid, std::move(reply)); });
@@ -223,6 +224,11 @@ void ProcessSupervisor::PowerOff(const VmUid& uid, DoneCallback done) {
 }
 
 Status ProcessSupervisor::Kill(const VmUid& uid) {
+  if (const auto found = vms_.find(uid);
+      found != vms_.end() && found->second.state == State::kStarting) {
+    AbortStart(uid, {Code::kCancelled, "it was ended before its guest ran"});
+    return {};
+  }
   ASSIGN_OR_RETURN(Vm* const vm, Live(uid));
   vm->process->Terminate();
   return {};

@@ -218,7 +218,10 @@ class VmManager : private ClusterRecords {
   bool DropSpec(const VmUid& uid) override;
   v1::VirtualMachine StoppedSpec(const VmUid& uid) const override;
   void OnStanding(const VmUid& uid, const ClusterStanding& standing) override;
-  ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) override;
+  void PrepareClusterStart(const VmUid& uid, Prepared done) override;
+  ApiResult<VmStart> ReadyClusterStart(Vm& vm);
+  void OnClusterBegun(const VmUid& uid) override;
+  void OnClusterEnded(const VmUid& uid) override;
   ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const override;
   std::map<std::string, std::uint64_t> TakenEvents() const override;
   bool TakeEvents(const std::vector<v1::Event>& events) override;
@@ -276,6 +279,7 @@ class VmManager : private ClusterRecords {
   ApiResult<VmStart> PrepareStart(const Vm& vm) const;
   ApiResult<void> CheckCapacity(const Vm& vm) const;
   void ApplyLive(Vm& vm);
+  void ApplyLinks(const VmUid& uid, const v1::VirtualMachineSpec& spec, bool all);
 
   // vm_manager_disks.cc
   ApiResult<v1::Disk*> FindDisk(const std::string& name, const std::string& etag);
@@ -307,7 +311,7 @@ class VmManager : private ClusterRecords {
 
   // vm_manager_network_checks.cc
   void LoadNetworks(std::vector<v1::Network> networks);
-  void AdoptNetworks();
+  void AdoptNetworks(const Adoption& adoption);
   void EndNetworkUpdates();
   void CheckNetworksLater();
   void SettleNetworks(const NetworkReport& report);
@@ -318,13 +322,19 @@ class VmManager : private ClusterRecords {
                              std::string_view prefix) const;
   ApiResult<void> SettleNic(v1::VirtualMachine& vm, int index, const v1::VirtualMachineSpec* old,
                             std::string_view prefix) const;
-  ApiResult<const v1::Network*> NetworkFor(const v1::VirtualMachine& vm,
-                                           const v1::NetworkInterface& nic,
-                                           const std::string& field) const;
+  ApiResult<hostnet::NetworkSpec> OwnNetworkFor(const v1::VirtualMachine& vm,
+                                                const v1::NetworkInterface& nic,
+                                                const std::string& field) const;
+  ApiResult<hostnet::NetworkSpec> ClusterNetworkFor(const v1::VirtualMachine& vm,
+                                                    const v1::NetworkInterface& nic, bool anew,
+                                                    const std::string& field) const;
+  ApiResult<void> CheckPort(const v1::VirtualMachine& vm, int index,
+                            const hostnet::NetworkSpec& network, const std::string& field) const;
+  std::vector<etcd::NodeNetwork> Networks() const override;
   std::set<std::string> TakenBeside(const v1::VirtualMachine& vm, int index) const;
   std::vector<hostnet::PortSpec> PortsOf(const v1::VirtualMachine& vm,
                                          const v1::VirtualMachineSpec& spec) const;
-  void OpenPorts(const VmUid& uid, VmStart start, std::vector<hostnet::PortSpec> ports);
+  void OpenPorts(VmStart start, std::vector<hostnet::PortSpec> ports, Prepared done);
   void ClosePorts(const VmUid& uid, const v1::VirtualMachineSpec& spec);
 
   EventLoop* const loop_;

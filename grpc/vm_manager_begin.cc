@@ -104,7 +104,7 @@ void VmManager::Adopted(const Adoption& adoption) {
   const Status stored = batch.put_operations.empty() ? Status() : Commit(std::move(batch));
   BeginCluster(adoption);
   std::exchange(ready_, nullptr)(stored);
-  AdoptNetworks();
+  AdoptNetworks(adoption);
   std::vector<std::string> names;
   for (const auto& [name, vm] : vms_) names.push_back(name);
   for (const std::string& name : names) Reconcile(name);

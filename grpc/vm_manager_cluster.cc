@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "grpc/cluster_networks.h"
 #include "grpc/cluster_policy.h"
 #include "grpc/field_mask.h"
 #include "grpc/resource_name.h"
@@ -356,18 +357,47 @@ void VmManager::PursueHere(Vm& vm) {
   PursueRunning(vm);
 }
 
-ApiResult<VmStart> VmManager::PrepareClusterStart(const VmUid& uid) {
+void VmManager::PrepareClusterStart(const VmUid& uid, Prepared done) {
   Vm* const vm = FindUid(uid);
-  if (vm == nullptr) return std::unexpected(ResourceNotFound("vm", uid));
-  auto start = PrepareStart(*vm);
+  if (vm == nullptr) return done(std::unexpected(ResourceNotFound("vm", uid)));
+  auto start = ReadyClusterStart(*vm);
+  if (!start) return done(std::move(start));
+  auto ports = PortsOf(vm->stored.vm, vm->stored.running_spec);
+  if (ports.empty()) return done(std::move(start));
+  OpenPorts(std::move(*start), std::move(ports), std::move(done));
+}
+
+// All but its ports.
+ApiResult<VmStart> VmManager::ReadyClusterStart(Vm& vm) {
+  if (std::string why = NetworkObstacle(vm.stored.vm.spec(), Networks()); !why.empty())
+    return std::unexpected(
+        MakeApiError(Code::kFailedPrecondition, "NO_NETWORK",
+                     fmt::format("node {} cannot have it: {}", options_.node, why)));
+  auto start = PrepareStart(vm);
   if (!start) return start;
-  StoredVm next = vm->stored;
+  StoredVm next = vm.stored;
   next.running_spec = next.vm.spec();
   Batch batch;
   batch.put_vms.push_back(std::move(next));
   if (const Status stored = Commit(std::move(batch)); !stored)
     return std::unexpected(FromError(stored.error(), reason::kStoreFailed));
   return start;
+}
+
+void VmManager::OnClusterBegun(const VmUid& uid) {
+  if (Vm* const vm = FindUid(uid)) ApplyLinks(uid, vm->stored.running_spec, false);
+}
+
+void VmManager::OnClusterEnded(const VmUid& uid) {
+  Vm* const vm = FindUid(uid);
+  if (vm == nullptr) return;
+  ClosePorts(uid, vm->stored.running_spec);
+  if (vm->stored.running_spec.ByteSizeLong() == 0) return;
+  StoredVm next = vm->stored;
+  next.running_spec.Clear();
+  Batch batch;
+  batch.put_vms.push_back(std::move(next));
+  static_cast<void>(Commit(std::move(batch)));  // logged; the next start writes another
 }
 
 ApiResult<std::vector<DiskConfig>> VmManager::DisksOf(const VmUid& uid) const {

@@ -27,7 +27,7 @@ void VmManager::LoadNetworks(std::vector<v1::Network> networks) {
 
 // Everything that shall be there, once it is known which machines run; what is half made or half
 // taken away is not among it, and is done anew.
-void VmManager::AdoptNetworks() {
+void VmManager::AdoptNetworks(const Adoption& adoption) {
   if (options_.networks == nullptr) return;
   std::vector<hostnet::NetworkSpec> wanted;
   std::vector<hostnet::PortSpec> ports;
@@ -35,9 +35,10 @@ void VmManager::AdoptNetworks() {
     if (!IsThere(network)) continue;
     if (auto spec = ToNetworkSpec(network, "network")) wanted.push_back(std::move(*spec));
   }
-  for (const auto& [name, vm] : vms_) {
-    if (vm.process == Process::kNone) continue;
-    for (hostnet::PortSpec& port : PortsOf(vm.stored.vm, vm.stored.running_spec))
+  for (const AdoptedVm& found : adoption.vms) {
+    const Vm* const vm = FindUid(found.uid);
+    if (vm == nullptr || found.state != AdoptedVm::State::kLive) continue;
+    for (hostnet::PortSpec& port : PortsOf(vm->stored.vm, vm->stored.running_spec))
       ports.push_back(std::move(port));
   }
   options_.networks->Adopt(std::move(wanted), std::move(ports),

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "grpc/cluster_networks.h"
 #include "grpc/convert_network.h"
 #include "grpc/network_host.h"
 #include "grpc/resource_name.h"
@@ -85,14 +86,41 @@ std::set<std::string> VmManager::TakenBeside(const v1::VirtualMachine& vm, int i
   }
   for (int i = 0; i < vm.spec().nics_size(); ++i)
     if (i != index) take(vm.spec().nics(i));
+  // What machines have that are other nodes' own.
+  if (vm.spec().has_failover() && cluster_ != nullptr && nic.vlan() == 0)
+    for (const auto& [node, network] : cluster_->NetworksOf(nic.network()))
+      for (const std::uint32_t address : network.taken)
+        taken.insert(hostnet::ToText(hostnet::Ipv4{address}));
   taken.erase("");
   return taken;
 }
 
-// Whether the card may have the network, as far as the network goes.
-ApiResult<const v1::Network*> VmManager::NetworkFor(const v1::VirtualMachine& vm,
-                                                    const v1::NetworkInterface& nic,
-                                                    const std::string& field) const {
+// What other nodes must know of those of this one.
+std::vector<etcd::NodeNetwork> VmManager::Networks() const {
+  std::map<std::string, std::set<std::uint32_t>> taken;
+  const auto take = [&](const v1::VirtualMachineSpec& spec) {
+    for (const v1::NetworkInterface& nic : spec.nics()) {
+      if (nic.network().empty() || nic.vlan() != 0) continue;
+      if (const auto address = hostnet::ParseIpv4("", nic.ip_address()))
+        taken[nic.network()].insert(address->value);
+    }
+  };
+  for (const auto& [name, vm] : vms_) {
+    if (IsClusters(vm)) continue;
+    take(vm.stored.vm.spec());
+    take(vm.stored.running_spec);
+  }
+  std::vector<etcd::NodeNetwork> networks;
+  networks.reserve(networks_.size());
+  for (const auto& [name, network] : networks_)
+    networks.push_back(DescribeNetwork(network, taken[name]));
+  return networks;
+}
+
+// A network of this node's, that the card may have as far as it goes.
+ApiResult<hostnet::NetworkSpec> VmManager::OwnNetworkFor(const v1::VirtualMachine& vm,
+                                                         const v1::NetworkInterface& nic,
+                                                         const std::string& field) const {
   const auto found = networks_.find(nic.network());
   // Another project's is none, so that nobody learns its name.
   if (found == networks_.end() || ProjectOf(nic.network()) != ProjectOf(vm.name()))
@@ -103,10 +131,54 @@ ApiResult<const v1::Network*> VmManager::NetworkFor(const v1::VirtualMachine& vm
     return std::unexpected(InvalidField(
         field + ".network",
         fmt::format("\"{}\" is {}", nic.network(), v1::NetworkState_Name(found->second.state()))));
-  if (nic.port_forwards_size() > 0)
+  return ToNetworkSpec(found->second, "network");
+}
+
+// The network as the nodes of the cluster have it. `anew`: the card was not in it yet.
+ApiResult<hostnet::NetworkSpec> VmManager::ClusterNetworkFor(const v1::VirtualMachine& vm,
+                                                             const v1::NetworkInterface& nic,
+                                                             bool anew,
+                                                             const std::string& field) const {
+  const auto wrong = [&](const std::string& what) {
     return std::unexpected(
-        InvalidField(field + ".port_forwards", "they belong to user networking alone"));
-  return &found->second;
+        InvalidField(field + ".network", fmt::format("\"{}\": {}", nic.network(), what)));
+  };
+  std::map<std::string, etcd::NodeNetwork> of;
+  if (ProjectOf(nic.network()) == ProjectOf(vm.name()) && cluster_ != nullptr)
+    of = cluster_->NetworksOf(nic.network());
+  const auto own = networks_.find(nic.network());
+  const bool here = own != networks_.end() && ProjectOf(nic.network()) == ProjectOf(vm.name()) &&
+                    IsThere(own->second);
+  if (!here && of.empty())
+    return wrong(
+        fmt::format("no node of the cluster has such a network of {}: make it, by the same "
+                    "name, on each node that may run the machine",
+                    ProjectOf(vm.name())));
+  if (here) of[options_.node] = DescribeNetwork(own->second, {});
+  const auto& [first, model] = *of.begin();
+  for (const auto& [node, network] : of) {
+    const std::string differs = NetworkDifference(model, network);
+    if (differs.empty() || !anew) continue;
+    return wrong(
+        fmt::format("node {} has {}, which node {} has: make them alike", node, differs, first));
+  }
+  if (here) return ToNetworkSpec(own->second, "network");
+  auto spec = ToNetworkSpec(model);
+  if (!spec) return wrong(spec.error().message);
+  return std::move(*spec);
+}
+
+ApiResult<void> VmManager::CheckPort(const v1::VirtualMachine& vm, int index,
+                                     const hostnet::NetworkSpec& network,
+                                     const std::string& field) const {
+  for (const hostnet::PortSpec& port : PortsOf(vm, vm.spec())) {
+    if (port.uid != PortUid(vm, index)) continue;
+    const Status valid = hostnet::Validate(port, network);
+    if (!valid)
+      return std::unexpected(InvalidField(
+          fmt::format("{}.{}", field, FirstWord(valid.error().message)), valid.error().message));
+  }
+  return {};
 }
 
 ApiResult<void> VmManager::SettleNic(v1::VirtualMachine& vm, int index,
@@ -118,11 +190,12 @@ ApiResult<void> VmManager::SettleNic(v1::VirtualMachine& vm, int index,
   const auto wrong = [&](std::string_view name, std::string_view what) {
     return std::unexpected(InvalidField(fmt::format("{}.{}", field, name), what));
   };
-  auto network = NetworkFor(vm, nic, field);
-  if (!network) return std::unexpected(std::move(network).error());
-  auto spec = ToNetworkSpec(**network, "network");
-  if (!spec) return std::unexpected(std::move(spec).error());
   const v1::NetworkInterface* earlier = Earlier(nic, index, old);
+  auto network = vm.spec().has_failover() ? ClusterNetworkFor(vm, nic, earlier == nullptr, field)
+                                          : OwnNetworkFor(vm, nic, field);
+  if (!network) return std::unexpected(std::move(network).error());
+  if (nic.port_forwards_size() > 0)
+    return wrong("port_forwards", "they belong to user networking alone");
   if (nic.mac_address().empty() && earlier != nullptr) nic.set_mac_address(earlier->mac_address());
   if (nic.mac_address().empty())
     nic.set_mac_address(FormatMac(DeriveMac(vm.uid(), static_cast<std::uint32_t>(index))));
@@ -133,14 +206,9 @@ ApiResult<void> VmManager::SettleNic(v1::VirtualMachine& vm, int index,
   if (taken.contains(nic.mac_address()))
     return wrong("mac_address", fmt::format("\"{}\": another card of {} has it", nic.mac_address(),
                                             nic.network()));
-  if (auto settled = SettleAddress(taken, *spec, earlier, nic, field + ".ip_address"); !settled)
+  if (auto settled = SettleAddress(taken, *network, earlier, nic, field + ".ip_address"); !settled)
     return settled;
-  for (const hostnet::PortSpec& port : PortsOf(vm, vm.spec())) {
-    if (port.uid != PortUid(vm, index)) continue;
-    const Status valid = hostnet::Validate(port, *spec);
-    if (!valid) return wrong(FirstWord(valid.error().message), valid.error().message);
-  }
-  return {};
+  return CheckPort(vm, index, *network, field);
 }
 
 ApiResult<void> VmManager::SettleNics(v1::VirtualMachine& vm, const v1::VirtualMachineSpec* old,
@@ -178,26 +246,21 @@ std::vector<hostnet::PortSpec> VmManager::PortsOf(const v1::VirtualMachine& vm,
   return ports;
 }
 
-// The machine's ports, then the machine.
-void VmManager::OpenPorts(const VmUid& uid, VmStart start, std::vector<hostnet::PortSpec> ports) {
+// The machine's ports, which what it is started with has from then on.
+void VmManager::OpenPorts(VmStart start, std::vector<hostnet::PortSpec> ports, Prepared done) {
   auto box = std::make_shared<VmStart>(std::move(start));
   std::vector<std::size_t> cards;
   for (const hostnet::PortSpec& port : ports)
     cards.push_back(std::stoul(port.uid.substr(port.uid.find('/') + 1)));
   options_.networks->OpenPorts(
-      std::move(ports),
-      [this, uid, box, cards, alive = std::weak_ptr(alive_)](Result<std::vector<NetFds>>& opened) {
+      std::move(ports), [box, cards, done = std::move(done),
+                         alive = std::weak_ptr(alive_)](Result<std::vector<NetFds>>& opened) {
         if (alive.expired()) return;
-        if (!opened)
-          return Answered(uid, [&](Vm& vm) {
-            vm.process = Process::kNone;
-            vm.failure = FromError(opened.error(), "NETWORK_FAILED");
-            return true;
-          });
+        if (!opened) return done(std::unexpected(FromError(opened.error(), "NETWORK_FAILED")));
         box->files.nets.resize(box->config.nets.size());
         for (std::size_t i = 0; i < cards.size(); ++i)
           box->files.nets[cards[i]] = std::move((*opened)[i]);
-        Launch(uid, std::move(*box));
+        done(std::move(*box));
       });
 }
 

@@ -42,21 +42,20 @@ ApiResult<UniqueFd> OpenBootFile(std::string_view field, const std::string& path
   return std::move(*file);
 }
 
+}  // namespace
+
 // The cables of its cards, as they shall be; with `all` false those that are pulled alone: a machine starts
 // with all plugged in.
-void ApplyLinks(VmSupervisor& supervisor, const VmUid& uid, const v1::VirtualMachineSpec& spec,
-                bool all) {
+void VmManager::ApplyLinks(const VmUid& uid, const v1::VirtualMachineSpec& spec, bool all) {
   for (int i = 0; i < spec.nics_size(); ++i) {
     if (!all && !spec.nics(i).link_down()) continue;
-    supervisor.SetLink(uid, fmt::format("net{}", i), !spec.nics(i).link_down(),
-                       [uid](const Status& status) {
-                         if (!status)
-                           LOG(kWarning, "manager", "{}: link: {}", uid, status.error().message);
-                       });
+    supervisor_->SetLink(uid, fmt::format("net{}", i), !spec.nics(i).link_down(),
+                         [uid](const Status& status) {
+                           if (!status)
+                             LOG(kWarning, "manager", "{}: link: {}", uid, status.error().message);
+                         });
   }
 }
-
-}  // namespace
 
 ApiResult<void> VmManager::CheckCapacity(const Vm& vm) const {
   const v1::VirtualMachineSpec& spec = vm.stored.vm.spec();
@@ -150,7 +149,14 @@ void VmManager::StartProcess(Vm& vm) {
   vm.busy = true;
   auto ports = PortsOf(vm.stored.vm, vm.stored.running_spec);
   if (ports.empty()) return Launch(uid, std::move(*start));
-  OpenPorts(uid, std::move(*start), std::move(ports));
+  OpenPorts(std::move(*start), std::move(ports), [this, uid](ApiResult<VmStart> ready) {
+    if (ready) return Launch(uid, std::move(*ready));
+    Answered(uid, [&](Vm& answered) {
+      answered.process = Process::kNone;
+      answered.failure = std::move(ready).error();
+      return true;
+    });
+  });
 }
 
 void VmManager::Launch(const VmUid& uid, VmStart start) {
@@ -163,7 +169,7 @@ void VmManager::Launch(const VmUid& uid, VmStart start) {
                          if (!status)
                            answered.failure = FromError(status.error(), reason::kStartFailed);
                          else
-                           ApplyLinks(*supervisor_, uid, answered.stored.running_spec, false);
+                           ApplyLinks(uid, answered.stored.running_spec, false);
                          return true;
                        });
                      });
@@ -178,7 +184,7 @@ void VmManager::ApplyLive(Vm& vm) {
     if (const Status set = supervisor_->SetLimits(uid, *limits); !set)
       LOG(kWarning, "manager", "{}: limits: {}", uid, set.error().message);
   }
-  ApplyLinks(*supervisor_, uid, vm.stored.running_spec, true);
+  ApplyLinks(uid, vm.stored.running_spec, true);
   if (!vm.stored.running_spec.has_balloon()) return;
   supervisor_->SetBalloon(
       uid, vm.stored.running_spec.balloon().size_bytes(), [uid](const Status& status) {

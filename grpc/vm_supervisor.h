@@ -174,7 +174,8 @@ class VmSupervisor {
   // kFailedPrecondition while it lives.
   virtual Status Release(const VmUid& uid) = 0;
 
-  // SIGKILL, whatever it does. VmEnded follows. kNotFound if no such VM lives.
+  // SIGKILL, whatever it does. VmEnded follows; of one that is being started, an error of Start instead.
+  // kNotFound if no such VM lives.
   virtual Status Kill(const VmUid& uid) = 0;
 };
 

@@ -115,6 +115,8 @@ Why a machine is where it is, and what led there.)");
     return session.ShowOne(why, name, Table({}));
   const std::int64_t now = ClockNs(CLOCK_REALTIME) / 1'000'000'000;
   std::string text = why.text() + "\n";
+  for (const v1::NodeObstacle& obstacle : why.obstacles())
+    text += fmt::format("  not on {}: {}\n", obstacle.node(), obstacle.text());
   for (const v1::Decision& decision : why.decisions())
     text += fmt::format("  {} ago  {}\n", Ago(decision.time(), now), decision.text());
   return Print(text);

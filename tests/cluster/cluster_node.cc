@@ -130,7 +130,7 @@ class NodeUnderTest {
                         .value()),
         machines_({loop,
                    supervisor_.get(),
-                   [this](ClusterVm) { return Prepare(); },
+                   [this](ClusterVm, const FencedMachines::Prepared& done) { done(Prepare()); },
                    [this](ClusterVm vm, const cluster::Process& process) {
                      manager_.OnProcess(vm, process);
                      Show();

@@ -37,6 +37,7 @@ class FakeVmSupervisor final : public daemon::VmSupervisor {
   // ---- for tests
   const std::vector<std::string>& calls() const { return calls_; }  // "Start <uid>", in order
   std::map<VmUid, Vm>& vms() { return vms_; }
+  const std::map<VmUid, Vm>& vms() const { return vms_; }
   void FailNext(Error error) { next_error_ = std::move(error); }  // the next call with a `done`
   // Answers wait for ReleaseAnswers; false again lets later ones come at once.
   void HoldAnswers(bool hold) { hold_ = hold; }

@@ -49,6 +49,46 @@ TEST(Place, NoPreference_GoesWhereTheMostRoomIs) {
   EXPECT_EQ(Placed(BothNodes(), {RunsOn(1, 1), Lost(2)})[1].node, 2U);
 }
 
+TEST(Place, NodeThatLacksWhatItNeeds_IsNoCandidate) {
+  VmStatus vm = Lost(1);
+  vm.policy.preferred = 1;
+  vm.barred = {1};
+  EXPECT_EQ(Placed(BothNodes(), {vm})[0].node, 2U);
+  vm.barred = {2};
+  const auto out = Placed(OnlyTheSecond(), {vm});
+  EXPECT_EQ(out[0].node, 0U);
+  EXPECT_EQ(out[0].why, Why::kNoNetwork);
+}
+
+TEST(Place, OneNodeLacksWhatItNeedsAndTheOtherRoom_IsWithoutRoom) {
+  VmStatus vm = Lost(1, 1'000);
+  vm.barred = {1};
+  EXPECT_EQ(Placed(BothNodes(), {vm})[0].why, Why::kNoCapacity);
+}
+
+TEST(Place, HomeLacksWhatItNeeds_DoesNotGoBack) {
+  VmStatus vm = RunsOn(2, 1);
+  vm.policy.preferred = 1;
+  vm.policy.fail_back = true;
+  EXPECT_EQ(Placed(BothNodes(), {vm})[0].why, Why::kFailBack);
+  vm.barred = {1};
+  EXPECT_EQ(Placed(BothNodes(), {vm})[0].why, Why::kStays);
+}
+
+TEST(Place, OwnerLacksWhatItNeeds_StaysWhereItRuns) {
+  VmStatus vm = RunsOn(2, 1);
+  vm.barred = {2};
+  EXPECT_EQ(Placed(BothNodes(), {vm})[0].why, Why::kStays);
+}
+
+TEST(SurvivesLoss, OtherNodeLacksWhatAMachineNeeds_DoesNot) {
+  VmStatus vm = RunsOn(1, 1);
+  const std::vector<NodeStatus> nodes = BothNodes();
+  EXPECT_TRUE(SurvivesLossOfAnyNode(nodes, std::vector{vm}));
+  vm.barred = {2};
+  EXPECT_FALSE(SurvivesLossOfAnyNode(nodes, std::vector{vm}));
+}
+
 TEST(Place, LaterGroup_WaitsUntilTheEarlierRuns) {
   VmStatus later = Lost(1);
   later.policy.priority = 1;

@@ -26,9 +26,10 @@ class SpecStoreTest : public ::testing::Test {
     store_.Create(spec, [&](const Result<std::uint32_t>& number) { created = number; });
     return created;
   }
-  Status Update(std::uint32_t vm, cluster::Revision changed, const MachineSpec& spec) {
+  Status Update(std::uint32_t vm, cluster::Revision changed, const MachineSpec& spec,
+                bool alone = false) {
     Status updated = MakeError(Code::kUnknown, "no answer");
-    store_.Update(vm, changed, spec, [&](const Status& status) { updated = status; });
+    store_.Update(vm, changed, spec, alone, [&](const Status& status) { updated = status; });
     return updated;
   }
 
@@ -62,6 +63,38 @@ TEST_F(SpecStoreTest, UpdateOfWhatWasNotSeen_IsRefused) {
   ASSERT_TRUE(Update(1, seen, Web("another")).has_value());
   EXPECT_EQ(Update(1, seen, Web("a third")).error().code, Code::kAborted);
   EXPECT_EQ(store_.specs().at(1).value.machine, "another");
+}
+
+// What must be unique among machines cannot be given twice by two nodes.
+TEST_F(SpecStoreTest, UpdatedAloneWhileAnotherIsMade_IsRefused) {
+  ASSERT_TRUE(Create(Web()).has_value());
+  const cluster::Revision seen = store_.specs().at(1).changed;
+  following_.reset();  // what another node does is not seen
+  kv_.Put(std::string(kLastVmKey), EncodeLastVm(2));
+  EXPECT_EQ(Update(1, seen, Web("another"), true).error().code, Code::kAborted);
+  EXPECT_TRUE(Update(1, seen, Web("another")).has_value());
+}
+
+TEST_F(SpecStoreTest, UpdatedAlone_RefusesWhatWasPlannedBefore) {
+  ASSERT_TRUE(Create(Web()).has_value());
+  SpecStore other(&kv_);
+  const KvStore::Listener listener = other.listener();
+  auto following =
+      kv_.Follow(RangeOf(Scope::kAll), {listener.on_snapshot, listener.on_events, nullptr});
+  following.reset();
+  ASSERT_TRUE(Update(1, store_.specs().at(1).changed, Web("another"), true).has_value());
+  other.Create(
+      {"projects/p/vms/db", "a machine", false, false, "", ""},
+      [](const Result<std::uint32_t>& number) { EXPECT_EQ(number.error().code, Code::kAborted); });
+  ASSERT_TRUE(Update(1, store_.specs().at(1).changed, Web("a third"), true).has_value());
+  EXPECT_EQ(Create({"projects/p/vms/db", "a machine", false, false, "", ""}).value(), 2u);
+}
+
+TEST_F(SpecStoreTest, NumbersUnreadable_NothingIsChangedAlone) {
+  ASSERT_TRUE(Create(Web()).has_value());
+  const cluster::Revision seen = store_.specs().at(1).changed;
+  kv_.Put(std::string(kLastVmKey), "nonsense");
+  EXPECT_EQ(Update(1, seen, Web("another"), true).error().code, Code::kFailedPrecondition);
 }
 
 TEST_F(SpecStoreTest, Deleted_NumberIsNeverGivenAgain) {
@@ -98,7 +131,15 @@ TEST_F(SpecStoreTest, LaterFormat_IsKeptAsUnreadable) {
 }
 
 TEST_F(SpecStoreTest, NodeInfo_ComesBack) {
-  const NodeInfo info{"a", "10.0.0.1:7443", "1.0", 60ull << 30, true};
+  NodeInfo info{"a", "10.0.0.1:7443", "1.0", 60ull << 30, true};
+  info.networks = {{"projects/p/networks/lan",
+                    "10.88.0.0/24",
+                    "10.88.0.9",
+                    "10.88.0.99",
+                    true,
+                    "it is down",
+                    {0x0a580002, 0x0a580003}},
+                   {"projects/p/networks/office", "", "", "", false, "", {}}};
   store_.PutNode(1, {}, info, [](const Status& status) { EXPECT_TRUE(status.has_value()); });
   EXPECT_EQ(store_.nodes().at(1).value, info);
 }

@@ -18,9 +18,12 @@ class Records : public ClusterRecords {
   bool DropSpec(const VmUid& /*uid*/) override { return true; }
   v1::VirtualMachine StoppedSpec(const VmUid& /*uid*/) const override { return {}; }
   void OnStanding(const VmUid& /*uid*/, const ClusterStanding& /*standing*/) override {}
-  ApiResult<VmStart> PrepareClusterStart(const VmUid& uid) override {
-    return std::unexpected(ResourceNotFound("vm", uid));
+  void PrepareClusterStart(const VmUid& uid, Prepared done) override {
+    done(std::unexpected(ResourceNotFound("vm", uid)));
   }
+  void OnClusterBegun(const VmUid& /*uid*/) override {}
+  void OnClusterEnded(const VmUid& /*uid*/) override {}
+  std::vector<etcd::NodeNetwork> Networks() const override { return {}; }
   ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const override {
     return std::unexpected(ResourceNotFound("vm", uid));
   }

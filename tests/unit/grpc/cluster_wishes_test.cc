@@ -99,6 +99,33 @@ TEST_F(ClusterWishesTest, DrainedAndNowhereToGo_StaysAsItIs) {
   EXPECT_EQ(WantAt(a), Want::kLeave);
 }
 
+TEST_F(ClusterWishesTest, NodeCannotHaveIt_TheOtherWantsIt) {
+  vms[0].barred = {1};
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+  vms[0].barred = {1, 2};
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  EXPECT_EQ(At(b).why, Why::kNoNetwork);
+}
+
+TEST_F(ClusterWishesTest, DrainedAndNoOtherCanHaveIt_StaysAsItIs) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  nodes[0].drained = true;
+  vms[0].barred = {2};
+  EXPECT_EQ(WantAt(a), Want::kLeave);
+}
+
+TEST_F(ClusterWishesTest, CouldNotBeStartedForWhatTheNodeLacks_IsGivenToTheOther) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  vms[0].barred = {1};
+  EXPECT_EQ(WantAt(a), Want::kRun);  // it runs, as far as is known
+  vms[0].leaves = true;
+  EXPECT_EQ(WantAt(a), Want::kGiveAway);
+  EXPECT_EQ(At(a).to, 2U);
+  vms[0].barred = {1, 2};
+  EXPECT_EQ(WantAt(a), Want::kLeave);  // which goes on trying
+}
+
 TEST_F(ClusterWishesTest, GivenToANode_ThatOneAloneWantsIt) {
   Ownership record;
   record.epoch = {1, 1};

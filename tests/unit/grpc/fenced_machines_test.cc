@@ -23,11 +23,9 @@ struct FencedMachinesTest : ::testing::Test {
         supervisor(loop.get(), [this](const VmUid& uid,
                                       const VmEvent& event) { machines.OnVmEvent(uid, event); }),
         machines({loop.get(), &supervisor,
-                  [this](ClusterVm) -> Result<VmStart> {
-                    if (!prepared) return std::unexpected(prepared.error());
-                    VmStart start;
-                    start.uid = kUid;
-                    return start;
+                  [this](ClusterVm, FencedMachines::Prepared done) {
+                    preparing.push_back(std::move(done));
+                    if (!slow) Ready();
                   },
                   [this](ClusterVm, const Process& process) { told.push_back(process); },
                   [this](ClusterVm, const Error& error) { failures.push_back(error.message); }}) {
@@ -39,9 +37,24 @@ struct FencedMachinesTest : ::testing::Test {
   void Settle() {
     for (int i = 0; i < 5; ++i) loop->RunOnce(0);
   }
+  // What is to be started is prepared: that of the first start that still waits.
+  void Ready() {
+    const FencedMachines::Prepared done = preparing.at(0);
+    preparing.erase(preparing.begin());
+    if (!prepared) return done(std::unexpected(prepared.error()));
+    VmStart start;
+    start.uid = kUid;
+    done(std::move(start));
+  }
+  bool Runs() const {
+    const auto found = supervisor.vms().find(kUid);
+    return found != supervisor.vms().end() && !found->second.exit;
+  }
   std::unique_ptr<EventLoop> loop;
   testing::FakeVmSupervisor supervisor;
   Status prepared;
+  bool slow = false;  // a start waits for Ready()
+  std::vector<FencedMachines::Prepared> preparing;
   std::vector<Process> told;
   std::vector<std::string> failures;
   FencedMachines machines;
@@ -71,6 +84,118 @@ TEST_F(FencedMachinesTest, CannotBePrepared_IsToldLater) {
   while (told.empty()) loop->RunOnce(-1);
   EXPECT_EQ(told[0].state, State::kNone);
 }
+
+// ---- what ends a start that is under way
+
+TEST_F(FencedMachinesTest, Prepared_StartsThen) {
+  slow = true;
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  EXPECT_TRUE(supervisor.calls().empty());
+  Ready();
+  Settle();
+  EXPECT_TRUE(Runs());
+  EXPECT_TRUE(told.empty());
+}
+
+TEST_F(FencedMachinesTest, KilledWhileItIsPrepared_NeverStarts) {
+  slow = true;
+  machines.Start(kVm, GrantOf(1));
+  machines.Kill(kVm);
+  EXPECT_TRUE(told.empty());  // not from within the call
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == Process{});
+  Ready();
+  Settle();
+  EXPECT_FALSE(supervisor.vms().contains(kUid));
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_TRUE(failures.empty());
+}
+
+TEST_F(FencedMachinesTest, StoppedWhileItIsPrepared_NeverStarts) {
+  slow = true;
+  machines.Start(kVm, GrantOf(1));
+  machines.Stop(kVm);
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == Process{});
+  Ready();
+  Settle();
+  EXPECT_FALSE(supervisor.vms().contains(kUid));
+}
+
+// Each start goes on with what was prepared for it alone.
+TEST_F(FencedMachinesTest, StartedAnewBeforeTheFirstWasPrepared_OnlyTheLaterStarts) {
+  slow = true;
+  machines.Start(kVm, GrantOf(1));
+  machines.Kill(kVm);
+  Settle();
+  machines.Start(kVm, GrantOf(2));
+  Ready();
+  Settle();
+  EXPECT_FALSE(supervisor.vms().contains(kUid));
+  Ready();
+  Settle();
+  ASSERT_TRUE(Runs());
+  EXPECT_EQ(supervisor.vms().at(kUid).fence->epoch, (cluster::Epoch{1, 2}));
+  EXPECT_EQ(told.size(), 1U);
+}
+
+TEST_F(FencedMachinesTest, KilledAfterItCouldNotBePrepared_IsToldOnce) {
+  prepared = InvalidArgument("no such network");
+  machines.Start(kVm, GrantOf(1));
+  machines.Kill(kVm);
+  Settle();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_TRUE(failures.empty());
+  prepared = {};
+  machines.Start(kVm, GrantOf(2));
+  Settle();
+  EXPECT_TRUE(Runs());
+  EXPECT_EQ(told.size(), 1U);
+}
+
+TEST_F(FencedMachinesTest, KilledWhileItsProcessBegins_EndsAndIsToldThen) {
+  supervisor.HoldAnswers(true);
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  machines.Kill(kVm);
+  Settle();
+  supervisor.HoldAnswers(false);
+  supervisor.ReleaseAnswers();
+  Settle();
+  EXPECT_FALSE(Runs());
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == Process{});
+}
+
+TEST_F(FencedMachinesTest, KilledWhileItsStartFails_IsToldWithoutDelayOrFailure) {
+  supervisor.HoldAnswers(true);
+  supervisor.FailNext({Code::kCancelled, "it was ended before its guest ran"});
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  machines.Kill(kVm);
+  EXPECT_TRUE(told.empty());
+  supervisor.ReleaseAnswers();
+  Settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0] == Process{});
+  EXPECT_TRUE(failures.empty());
+}
+
+TEST_F(FencedMachinesTest, StoppedWhileItsProcessBegins_IsStoppedOnceItRuns) {
+  supervisor.HoldAnswers(true);
+  machines.Start(kVm, GrantOf(1));
+  Settle();
+  machines.Stop(kVm);
+  supervisor.HoldAnswers(false);
+  supervisor.ReleaseAnswers();
+  Settle();
+  EXPECT_EQ(supervisor.calls().back(), "PowerButton " + kUid);
+}
+
+// ---- its latch
 
 TEST_F(FencedMachinesTest, Latched_ThenResumed) {
   machines.Start(kVm, GrantOf(1));

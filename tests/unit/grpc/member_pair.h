@@ -77,17 +77,35 @@ class MemberNode : ClusterDisks {
 
   ApiResult<v1::Operation> Create(const std::string& id, v1::FailoverSpec failover = {},
                                   bool with_disk = false) {
-    v1::CreateVirtualMachineRequest request;
-    request.set_parent("projects/p");
-    request.set_vm_id(id);
-    *request.mutable_virtual_machine() = Machine(std::move(failover));
+    v1::VirtualMachine machine = Machine(std::move(failover));
     if (with_disk) {
-      v1::DiskAttachment& disk = *request.mutable_virtual_machine()->mutable_spec()->add_disks();
+      v1::DiskAttachment& disk = *machine.mutable_spec()->add_disks();
       disk.mutable_iscsi()->set_target("san");
       disk.mutable_iscsi()->set_lun(1);
     }
+    return Make(id, std::move(machine));
+  }
+  // As `machine` is.
+  ApiResult<v1::Operation> Make(const std::string& id, v1::VirtualMachine machine) {
+    v1::CreateVirtualMachineRequest request;
+    request.set_parent("projects/p");
+    request.set_vm_id(id);
+    *request.mutable_virtual_machine() = std::move(machine);
     reply_.reset();
     manager_->Create(Call("Create"), request, Keep());
+    return Answer();
+  }
+  // projects/p/networks/lan; without a subnet, a bridge of the host.
+  ApiResult<v1::Operation> MakeNetwork(const std::string& subnet) {
+    v1::CreateNetworkRequest request;
+    request.set_parent("projects/p");
+    request.set_network_id("lan");
+    if (subnet.empty())
+      request.mutable_network()->mutable_host_bridge()->set_interface("br0");
+    else
+      request.mutable_network()->mutable_managed_bridge()->set_subnet(subnet);
+    reply_.reset();
+    manager_->CreateNetwork(Call("CreateNetwork"), request, Keep());
     return Answer();
   }
   template <class Request>
@@ -115,6 +133,7 @@ class MemberNode : ClusterDisks {
   ClusterMember& member() { return *member_; }
   VmManager& manager() { return *manager_; }
   testing::FakeVmSupervisor& supervisor() { return supervisor_; }
+  testing::FakeNetworkHost& network_host() { return network_host_; }
   v1::VirtualMachine Vm(const std::string& vm = kWeb) const {
     const auto found = published->vms.Get(vm);
     return found == nullptr ? v1::VirtualMachine() : *found;
@@ -178,6 +197,7 @@ class MemberNode : ClusterDisks {
     options.paths.iscsi.targets["san"] = {"10.0.0.9", "iqn.2026-11.test:disk", "", "", {}};
     options.paths.iscsi.initiator = "iqn.2026-11.test:" + name();
     options.networks = &network_host_;
+    options.host_bridges = {"br0"};
     return options;
   }
   CallInfo Call(const std::string& method) {
