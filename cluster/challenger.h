@@ -21,6 +21,9 @@ class Challenger {
   void OnView(Time now, const SessionRecord& record, Revision session, Revision beat);
   std::optional<Txn> Run(Time now, const SessionView& mine, const Memory& memory,
                          const Rules& rules);
+  // What records that the peer is off, as somebody has found out. Of a session that lives nobody may say so,
+  // and once is enough: nullopt.
+  std::optional<Txn> SayOff(Time now, OffBy by, const SessionView& mine, const Memory& memory);
   void OnReply(Time now, RequestId id, const TxnReply& reply, Memory& memory, const Rules& rules);
   // A higher incarnation: what was seen before is void.
   void Forget() {
@@ -36,10 +39,13 @@ class Challenger {
   Revision session() const { return session_; }
   const Outstanding& call() const { return call_; }
   auto fields() {
-    return std::tie(known_, record_, session_, beat_, silent_since_, retry_at_, call_);
+    return std::tie(known_, record_, session_, beat_, silent_since_, retry_at_, call_, saying_);
   }
 
  private:
+  std::optional<Txn> Put(Time now, OffBy off, Txn txn, const SessionView& mine,
+                         const Memory& memory);
+
   NodeId peer_ = 0;
   bool known_ = false;
   SessionRecord record_;
@@ -48,6 +54,7 @@ class Challenger {
   Time silent_since_ = kNever;  // since when, on our clock, beat_ has been the last that we saw
   Time retry_at_ = kNever;
   Outstanding call_;
+  OffBy saying_ = OffBy::kNobody;  // with what is outstanding
 };
 
 }  // namespace gemel::cluster

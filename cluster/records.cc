@@ -20,4 +20,20 @@ StorageKey DecodeStorageKey(std::uint64_t bytes) {
   return {static_cast<NodeId>(bytes >> 48 & 0xFF), {bytes >> 32 & 0xFFFF, bytes & 0xFFFF'FFFF}};
 }
 
+NodeId MustBeProvedOff(NodeId me, const Ownership& record, std::uint64_t incarnation,
+                       std::span<const PeerSession> peers) {
+  const Issuer last = LastIssuer(record);
+  const Epoch recorded = last.node == 0 ? record.epoch : last.epoch;
+  if (recorded.incarnation < incarnation) {
+    for (const PeerSession& peer : peers)
+      if (peer.record.id.incarnation < incarnation && peer.record.off == OffBy::kNobody)
+        return peer.node;
+    return 0;
+  }
+  if (last.node == me) return 0;
+  for (const PeerSession& peer : peers)
+    if (peer.node == last.node && ProvesOff(peer.record, last.session)) return 0;
+  return last.node;
+}
+
 }  // namespace gemel::cluster

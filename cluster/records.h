@@ -10,6 +10,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <span>
 #include <tuple>
 
 namespace gemel::cluster {
@@ -32,17 +33,33 @@ struct SessionId {
 
 enum class SessionState : std::uint8_t { kOpen, kFenced, kClosed };
 
+// By whom it is known, beside its silence, that the node of a fenced session is off. It is part of that
+// session's record, so it ends with the next session that the node opens.
+enum class OffBy : std::uint8_t {
+  kNobody,
+  kPerson,  // somebody has said so (gemel cluster confirm-dead)
+  kAgent,   // a fence agent has switched it off, and seen it off
+};
+
 struct SessionRecord {
   SessionId id;
   SessionState state = SessionState::kOpen;
+  OffBy off = OffBy::kNobody;
   bool operator==(const SessionRecord&) const = default;
-  auto fields() { return std::tie(id, state); }
+  auto fields() { return std::tie(id, state, off); }
 };
 
 // Whether a node whose session record this is can issue nothing more under `session`: it was fenced,
 // it was closed, or the node itself opened a later one, for which all of this one had to be stopped.
 constexpr bool ProvesOver(const SessionRecord& record, SessionId session) {
   return record.id > session || (record.id == session && record.state != SessionState::kOpen);
+}
+
+// Whether nothing of `session` can reach a disk any more, whatever that disk lets pass: its node is off, or
+// has ended it by itself, for which each of its processes had to be gone or to have nothing under way.
+constexpr bool ProvesOff(const SessionRecord& record, SessionId session) {
+  if (record.id != session) return record.id > session;
+  return record.state == SessionState::kClosed || record.off != OffBy::kNobody;
 }
 
 // The order of owners of one machine. A later owner has a higher epoch, always.
@@ -103,10 +120,23 @@ struct Ownership {
   auto fields() { return std::tie(owner, session, epoch, state, reserved_for, last); }
 };
 
+// Another node's session as last seen: what a fence's evidence is.
+struct PeerSession {
+  NodeId node = 0;
+  SessionRecord record;
+  Revision changed;
+};
+
 // The last node that may have issued under this record.
 constexpr Issuer LastIssuer(const Ownership& record) {
   if (!MayHaveIssued(record.state)) return record.last;
   return {record.owner, record.session, record.epoch};
 }
+
+// Of a machine whose disk refuses nobody: whom `me` must see proved off before it may start it, in a cluster
+// of that incarnation; 0: nobody. Of what was recorded in an incarnation before, nothing is believed: there
+// it may be any of `peers`.
+NodeId MustBeProvedOff(NodeId me, const Ownership& record, std::uint64_t incarnation,
+                       std::span<const PeerSession> peers);
 
 }  // namespace gemel::cluster

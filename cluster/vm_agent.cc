@@ -114,6 +114,13 @@ bool VmAgent::IsOver(const Now& at, NodeId node, SessionId session, Epoch epoch,
   return false;
 }
 
+// The last line of a disk that refuses nobody. What proves it does not go away while it matters, and is in
+// the session's record, which IsOver() has compared.
+bool VmAgent::IsOff(const Now& at) const {
+  return !at.input.prove_off ||
+         MustBeProvedOff(node_, record_, at.memory.incarnation().number, at.input.peers) == 0;
+}
+
 // Whether the machine was left for another node that can take it. One that has left, or was fenced
 // since, must not keep everybody from it for ever.
 bool VmAgent::IsReserved(const Now& at, Txn* proof) const {
@@ -136,7 +143,7 @@ bool VmAgent::MayTake(const Now& at, Txn* proof) const {
 
 void VmAgent::TakeOver(const Now& at, AgentStep* step) {
   Txn proof;
-  if (at.input.want != Want::kRun || !MayTake(at, &proof)) return;
+  if (at.input.want != Want::kRun || !MayTake(at, &proof) || !IsOff(at)) return;
   const std::uint64_t incarnation = at.memory.incarnation().number;
   const bool same = record_.epoch.incarnation == incarnation;
   Ownership next;
@@ -155,7 +162,7 @@ void VmAgent::Fence(const Now& at, AgentStep* step) {
   }
   Txn proof;
   const Issuer& last = record_.last;
-  if (!IsOver(at, last.node, last.session, last.epoch, &proof)) return;
+  if (!IsOver(at, last.node, last.session, last.epoch, &proof) || !IsOff(at)) return;
   if (claim_.phase() == StorageClaim::Phase::kHeld) {
     ProposeState(at, VmState::kStarting, proof, step);
   } else if (!claiming_) {

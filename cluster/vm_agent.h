@@ -34,13 +34,6 @@ struct Process {
   auto fields() { return std::tie(state, session, epoch); }
 };
 
-// Another node's session as last seen: what a fence's evidence is.
-struct PeerSession {
-  NodeId node = 0;
-  SessionRecord record;
-  Revision changed;
-};
-
 enum class Want : std::uint8_t {
   kLeave,     // as it is: run what runs here, take nothing
   kRun,       // here, as soon as that is allowed
@@ -55,6 +48,8 @@ struct AgentInput {
   NodeId want_node = 0;
   bool may_ask =
       true;  // false: others of this node wait for etcd already, and this one does not ask yet
+  // Its disk refuses nobody: who may have issued last must be proved off, not only silent.
+  bool prove_off = false;
 };
 
 struct AgentStep {
@@ -115,6 +110,7 @@ class VmAgent {
   bool NeedsNewEpoch(const Process& process) const;
   // Whether `session` of `node`, of that incarnation, can issue no more; adds what proves it.
   bool IsOver(const Now& at, NodeId node, SessionId session, Epoch epoch, Txn* proof) const;
+  bool IsOff(const Now& at) const;
   bool IsReserved(const Now& at, Txn* proof) const;
   bool MayTake(const Now& at, Txn* proof) const;
   void TakeOver(const Now& at, AgentStep* step);

@@ -50,6 +50,7 @@ internal::ClusterVmState ToWire(VmState state) {
 static_assert(std::to_underlying(SessionState::kClosed) + 1 ==
               internal::CLUSTER_SESSION_STATE_CLOSED);
 static_assert(std::to_underlying(VmState::kMoving) + 1 == internal::CLUSTER_VM_STATE_MOVING);
+static_assert(std::to_underlying(cluster::OffBy::kAgent) == internal::CLUSTER_OFF_BY_AGENT);
 
 }  // namespace
 
@@ -85,6 +86,7 @@ std::string EncodeSession(const SessionRecord& record) {
   ClusterValue value;
   Fill(record.id, value.mutable_session()->mutable_id());
   value.mutable_session()->set_state(ToWire(record.state));
+  value.mutable_session()->set_off(static_cast<internal::ClusterOffBy>(record.off));
   return Serialize(std::move(value));
 }
 
@@ -126,7 +128,15 @@ Result<SessionRecord> DecodeSession(std::string_view value) {
   if (session.state() <= internal::CLUSTER_SESSION_STATE_UNSPECIFIED ||
       session.state() > internal::CLUSTER_SESSION_STATE_CLOSED)
     return InvalidArgument("session state {}: unknown", static_cast<int>(session.state()));
-  return SessionRecord{id, static_cast<SessionState>(session.state() - 1)};
+  if (session.off() < internal::CLUSTER_OFF_BY_UNSPECIFIED ||
+      session.off() > internal::CLUSTER_OFF_BY_AGENT)
+    return InvalidArgument("session off by {}: unknown", static_cast<int>(session.off()));
+  SessionRecord record{id, static_cast<SessionState>(session.state() - 1),
+                       static_cast<cluster::OffBy>(session.off())};
+  if (record.off != cluster::OffBy::kNobody && record.state != SessionState::kFenced)
+    return InvalidArgument("session {}.{} is off and not fenced: cannot be", id.incarnation,
+                           id.number);
+  return record;
 }
 
 Result<std::uint64_t> DecodeBeat(std::string_view value) {

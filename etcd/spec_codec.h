@@ -75,6 +75,8 @@ std::string NameKey(std::string_view name);
 std::string InfoKey(cluster::NodeId node);
 std::string EventKey(cluster::NodeId node, std::uint64_t number);
 inline constexpr std::string_view kLastVmKey = "/gemel/specs/last";
+// A decimal number: what all members understand (member/record.h).
+inline constexpr std::string_view kLevelKey = "/gemel/cluster/level";
 
 // nullopt for other keys.
 std::optional<std::uint32_t> VmOfSpecKey(std::string_view key);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "etcd/codec.h"
+#include "etcd/record_value.h"
 
 namespace gemel::etcd {
 namespace {
@@ -32,6 +33,7 @@ KvStore::Listener SpecStore::listener() {
             ++generation_;
             nodes_.clear();
             last_vm_ = {};
+            level_.reset();
             for (const KeyValue& key : snapshot.keys) Take({key, false});
             known_ = true;
           },
@@ -55,6 +57,8 @@ void SpecStore::Take(const KeyEvent& event) {
       Set(DecodeInfo(from.value), from, nodes_[*node]);
   } else if (from.key == kLastVmKey) {
     Set(DecodeLastVm(from.value), from, last_vm_);
+  } else if (from.key == kLevelKey) {
+    level_ = event.deleted ? std::nullopt : std::optional(ParseNumber(from.value).value_or(0));
   }
 }
 

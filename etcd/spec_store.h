@@ -34,6 +34,8 @@ class SpecStore {
   const std::map<cluster::NodeId, Entry<NodeInfo>>& nodes() const { return nodes_; }
   // Another number each time that something of specs() may be another.
   std::uint64_t generation() const { return generation_; }
+  // What all members understand; nullopt: nobody says, as where no gemel-member runs.
+  std::optional<std::uint32_t> level() const { return level_; }
   // A machine of that name; 0: none.
   std::uint32_t Find(const std::string& name) const;
 
@@ -63,6 +65,7 @@ class SpecStore {
   std::map<std::uint32_t, Entry<MachineSpec>> specs_;
   std::map<cluster::NodeId, Entry<NodeInfo>> nodes_;
   Entry<std::uint32_t> last_vm_;
+  std::optional<std::uint32_t> level_;
 };
 
 }  // namespace gemel::etcd

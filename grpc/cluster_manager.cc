@@ -91,13 +91,7 @@ void ClusterManager::CountAsked(Time now) {
   }
 }
 
-ClusterManager::Moment ClusterManager::Now() const {
-  Moment moment{outside_.now(), Session(), {}};
-  for (const auto& [node, challenger] : challengers_)
-    if (challenger.known())
-      moment.peers.push_back({node, challenger.record(), challenger.session()});
-  return moment;
-}
+ClusterManager::Moment ClusterManager::Now() const { return {outside_.now(), Session(), Peers()}; }
 
 void ClusterManager::Begin(const keeper::View& keeper) {
   began_ = true;
@@ -194,11 +188,43 @@ void ClusterManager::Challenge(Time now, const cluster::SessionView& session) {
   }
 }
 
+std::vector<cluster::PeerSession> ClusterManager::Peers() const {
+  std::vector<cluster::PeerSession> peers;
+  for (const auto& [node, challenger] : challengers_)
+    if (challenger.known()) peers.push_back({node, challenger.record(), challenger.session()});
+  return peers;
+}
+
+Result<ClusterManager::OffProposal> ClusterManager::ProposeOff(cluster::NodeId node,
+                                                               cluster::OffBy by) {
+  const auto found = challengers_.find(node);
+  if (found == challengers_.end() || found->second.session().value == 0)
+    return MakeError(Code::kNotFound, "it never had a session, so it never had a machine");
+  cluster::Challenger& challenger = found->second;
+  const cluster::SessionRecord& record = challenger.record();
+  if (record.off != cluster::OffBy::kNobody)
+    return MakeError(Code::kAlreadyExists, "that is known");
+  const auto txn = challenger.SayOff(outside_.now(), by, Session(), memory_);
+  if (txn) return OffProposal{*txn, challenger.call().id};
+  if (!Session().live || memory_.alarmed() || challenger.call().waiting)
+    return MakeError(Code::kUnavailable, "this node has no session at the moment: try again");
+  return FailedPrecondition(
+      "its session {}.{} {}", record.id.incarnation, record.id.number,
+      record.state == cluster::SessionState::kOpen ? "lives" : "was ended by itself");
+}
+
+void ClusterManager::OnSaidOff(cluster::NodeId node, cluster::RequestId call,
+                               const cluster::TxnReply& reply) {
+  challengers_.at(node).OnReply(outside_.now(), call, reply, memory_, rules_);
+  Run();
+}
+
 void ClusterManager::Act(const Moment& moment, ClusterVm vm, Machine& machine) {
   if (!machine.unreadable.empty()) return;
   for (int turn = 0; turn < kTurns; ++turn) {
-    const cluster::AgentInput input{moment.session, moment.peers,      machine.process,
-                                    machine.want,   machine.want_node, asked_ < kMostAsked};
+    const cluster::AgentInput input{moment.session,   moment.peers,      machine.process,
+                                    machine.want,     machine.want_node, asked_ < kMostAsked,
+                                    machine.prove_off};
     const AgentStep step = machine.agent.Run(moment.now, input, memory_, rules_);
     if (step.would_ask) would_.insert(vm);
     if (step.txn) Ask(vm, *step.txn, machine.agent.call().id);
@@ -305,11 +331,17 @@ bool ClusterManager::IsQuiet(bool lives) const {
 // ---- for people ---------------------------------------------------------------------------------
 
 std::vector<ClusterManager::MachineStatus> ClusterManager::machines() const {
+  const std::vector<cluster::PeerSession> peers = Peers();
   std::vector<MachineStatus> all;
   all.reserve(machines_.size());
   for (const auto& [vm, machine] : machines_) {
-    all.push_back({vm, machine.agent.record(), machine.agent.changed(), machine.process,
-                   machine.want, machine.agent.refused(), machine.unreadable});
+    const cluster::Ownership& record = machine.agent.record();
+    const cluster::NodeId waits_for =
+        machine.prove_off
+            ? cluster::MustBeProvedOff(node_, record, memory_.incarnation().number, peers)
+            : 0;
+    all.push_back({vm, record, machine.agent.changed(), machine.process, machine.want,
+                   machine.agent.refused(), machine.unreadable, waits_for});
   }
   return all;
 }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "base/unique_fd.h"
 #include "cluster/challenger.h"
 #include "cluster/memory.h"
@@ -66,8 +67,20 @@ class ClusterManager {
   void Remove(ClusterVm vm) { machines_.erase(vm); }
   // What shall become of it here; kLeave until said.
   void Want(ClusterVm vm, cluster::Want want, cluster::NodeId to = 0);
+  // Whether its disk refuses nobody, so that who had it must be proved off; not before this is said.
+  void ProveOff(ClusterVm vm, bool needed) { machines_.at(vm).prove_off = needed; }
   // What its process is now. A process that runs under the grant that was given last is not news.
   void OnProcess(ClusterVm vm, const cluster::Process& process);
+
+  // To be committed, with whatever shall be put beside it, and answered by OnSaidOff.
+  struct OffProposal {
+    cluster::Txn txn;
+    cluster::RequestId call;
+  };
+  // That another node is off, as somebody has found out. kNotFound, kFailedPrecondition (it lives, or
+  // ended its session itself), kAlreadyExists (that is known), kUnavailable.
+  Result<OffProposal> ProposeOff(cluster::NodeId node, cluster::OffBy by);
+  void OnSaidOff(cluster::NodeId node, cluster::RequestId call, const cluster::TxnReply& reply);
 
   // Looks at the time, at the keeper and at all machines. At least every 100 ms, and when the keeper says
   // something; not before all processes that were left running are added. Follows the store once the
@@ -83,6 +96,8 @@ class ClusterManager {
     cluster::Want want = cluster::Want::kLeave;
     bool refused = false;    // its disk has a key above ours: a person must look
     std::string unreadable;  // its record is there, and cannot be read
+    // Whose being off has to be proved before it may start here; 0: nobody's.
+    cluster::NodeId waits_for = 0;
   };
   struct PeerStatus {
     cluster::NodeId node = 0;
@@ -103,6 +118,7 @@ class ClusterManager {
     cluster::Process process;
     cluster::Want want = cluster::Want::kLeave;
     cluster::NodeId want_node = 0;
+    bool prove_off = false;
     cluster::AgentStep::ForProcess asked = cluster::AgentStep::ForProcess::kNothing;
     std::string unreadable;
     cluster::Time over_since = cluster::kNever;
@@ -115,6 +131,7 @@ class ClusterManager {
   void Forget();
   void Begin(const keeper::View& keeper);
   cluster::SessionView Session() const;
+  std::vector<cluster::PeerSession> Peers() const;
   void Challenge(cluster::Time now, const cluster::SessionView& session);
   // What machines go by at one moment.
   struct Moment {

@@ -124,6 +124,7 @@ void ClusterMember::Begin(std::vector<AdoptedMachine> adopted) {
     const cluster::Process process = fenced_.Adopted(one.found);
     machines_[one.vm].begun = process.state != cluster::Process::State::kNone;
     manager_.Add(one.vm, process);
+    manager_.ProveOff(one.vm, true);  // until its spec says that it need not
   }
   began_ = true;
   Tick();
@@ -317,6 +318,7 @@ bool ClusterMember::TakeSpec(ClusterVm vm, const etcd::Entry<etcd::MachineSpec>&
     fenced_.Add(vm, machine.uid);
     manager_.Add(vm);
   }
+  manager_.ProveOff(vm, RefusesNobody(machine.spec.machine.spec()));
   return true;
 }
 
@@ -388,6 +390,7 @@ void ClusterMember::DeleteTheDeleted(const std::vector<ClusterManager::MachineSt
     if (found == machines_.end() || !found->second.spec.deleting) continue;
     Machine& machine = found->second;
     if (machine.gone || machine.changing || !status.unreadable.empty()) continue;
+    if (status.waits_for != 0) continue;  // another machine may get its disk
     etcd::SpecStore::Deletion deletion{status.vm, machine.revision, status.changed, {}};
     if (status.record.state != cluster::VmState::kFree) {
       for (const ClusterManager::PeerStatus& peer : manager_.peers()) {

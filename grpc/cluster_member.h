@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -29,6 +31,9 @@
 #include "proto/gemel/v1/clusters.pb.h"
 
 namespace gemel::daemon {
+
+// "person", "agent"; empty: nobody.
+std::string_view OffWord(cluster::OffBy off);
 
 class ClusterMember final : public ClusterSeat {
  public:
@@ -57,6 +62,7 @@ class ClusterMember final : public ClusterSeat {
   Status MayChange() const override;
   bool KnowsNode(const std::string& name) const override;
   std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const override;
+  Status KnowsOffProofs() const override;
   void Create(const ClusterSpec& spec, Created done) override;
   void Change(const ClusterSpec& spec, Done done) override;
   void StopItself(std::uint32_t vm, const std::string& reason, const std::string& message) override;
@@ -74,6 +80,16 @@ class ClusterMember final : public ClusterSeat {
   bool Explain(const std::string& name, v1::Explanation& out) const;
   using DrainReply = std::function<void(ApiResult<v1::ClusterNode>)>;
   void SetDrained(const std::string& name, bool drained, const DrainReply& reply);
+  // ---- what a person vouches for (cluster_member_off.cc)
+  struct DeadNode {
+    std::string name;     // nodes/{node}
+    std::string session;  // the one that was lost: "1.7"
+    std::string reason;   // how the caller knows
+    std::string caller;
+  };
+  // That it is off: machines whose disk refuses nobody may be taken from that session. Refused while the
+  // node has one, and if the last one is another. Durable, with who said so, before it is answered.
+  void ConfirmDead(const DeadNode& word, const DrainReply& reply);
 
  private:
   // The store, with a look after each view.
@@ -95,6 +111,7 @@ class ClusterMember final : public ClusterSeat {
     bool killed = false;
     bool changing = false;  // a change of etcd's is under way
     Wish wish;
+    bool waits = false;  // for a proof that who had it is off; until then this node does nothing
     std::optional<std::pair<std::string, std::string>> ended;  // it shall stop: reason, message
     std::vector<cluster::Time> ends;                           // by itself, in its window
     std::string failure;                                       // of its last start
@@ -126,6 +143,14 @@ class ClusterMember final : public ClusterSeat {
   void TellOf(const Machine& machine, v1::EventType type, const cluster::Epoch& epoch,
               std::string_view reason, std::string message);
   bool SpeaksForAll(const ClusterSeen& seen) const;
+  // 0: nobody, or it is not over yet.
+  static cluster::NodeId WaitsForProofOf(const ClusterManager::MachineStatus& status,
+                                         const ClusterSeen& seen);
+  ApiResult<cluster::SessionRecord> LostSession(const DeadNode& word) const;
+  // Records it in etcd, and tells all.
+  void SayOff(cluster::NodeId node, cluster::OffBy by, const std::string& text, const Done& done);
+  std::pair<std::string_view, std::string> WhyFenced(const Machine& machine,
+                                                     const std::string& from) const;
   v1::ClusterNode NodeMessage(cluster::NodeId node, const ClusterSeen& seen) const;
   void AddAlerts(v1::ClusterStatus& out) const;
   void FillMachine(const ClusterManager::MachineStatus& status, const Machine& machine,

@@ -51,10 +51,13 @@ void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next,
     TellOf(machine, v1::EVENT_TYPE_REFUSED, next.epoch, next.reason, next.message);
   if (next.stuck && next.reason != before.reason && !next.reason.empty() && SpeaksForAll(seen))
     TellOf(machine, v1::EVENT_TYPE_WAITING, next.epoch, next.reason, next.message);
-  if (mine && lost && before.record == VmState::kFencing && next.record != VmState::kFencing)
-    TellOf(machine, v1::EVENT_TYPE_FENCED, next.epoch, "NODE_LOST",
-           fmt::format("{} cannot write any more",
-                       from.empty() ? "who had it before" : "node " + from));
+  // A claim that is quick may have come and gone since the last look.
+  const bool past = next.record == VmState::kStarting || next.record == VmState::kRunning;
+  const bool claimed = before.record == VmState::kFencing || !(before.epoch == next.epoch);
+  if (mine && lost && past && claimed) {
+    auto [reason, message] = WhyFenced(machine, from);
+    TellOf(machine, v1::EVENT_TYPE_FENCED, next.epoch, reason, std::move(message));
+  }
   if (mine && before.record != VmState::kMoving && next.record == VmState::kMoving)
     TellOf(machine, v1::EVENT_TYPE_GIVEN_AWAY, next.epoch, WhyWord(machine.wish.why),
            machine.wish.to == 0 ? "" : "to node " + NameOf(machine.wish.to));

@@ -43,6 +43,8 @@ std::string_view WantWord(Want want) {
   return "unknown";
 }
 
+// A fence: nothing but somebody's word that its node is off.
+constexpr std::string_view kPerson = "off (person)";
 constexpr double kFastClock = 1.02;  // as at a join
 
 bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
@@ -75,6 +77,7 @@ v1::ClusterNode ClusterMember::NodeMessage(NodeId node, const ClusterSeen& seen)
                    session->second.id.number != 0);
   message.set_session(
       fmt::format("{}.{}", session->second.id.incarnation, session->second.id.number));
+  message.set_off_by(std::string(OffWord(session->second.off)));
   if (const auto beat = beats_.find(node); beat != beats_.end()) {
     const std::int64_t age = (outside_.now() - beat->second.at).us;
     message.mutable_beat_age()->set_seconds(age / 1'000'000);
@@ -90,12 +93,13 @@ void ClusterMember::FillMachine(const ClusterManager::MachineStatus& status, con
   if (status.record.owner != 0) out.set_owner("nodes/" + NameOf(status.record.owner));
   out.set_epoch(EpochText(status.record.epoch));
   out.set_record(std::string(RecordWord(status.record.state)));
-  out.set_wish(std::string(WantWord(status.want)));
+  out.set_wish(std::string(WantWord(machine.waits ? machine.wish.want : status.want)));
   out.set_why(std::string(WhyWord(machine.wish.why)));
   out.set_refused(status.refused);
   out.set_unreadable(status.unreadable);
   out.add_fences("latch");
   if (machine.spec.machine.spec().disks_size() == 0) out.add_fences("no disk");
+  if (RefusesNobody(machine.spec.machine.spec())) out.add_fences(std::string(kPerson));
   if (!WritesToTargets(machine.spec.machine.spec())) return;
   // What its targets can do was seen by whoever claimed them last.
   IscsiClusterDisks::Known known;
@@ -143,12 +147,18 @@ void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
       out.add_alerts(fmt::format("{}: its disk has a later owner's key", machine.name()));
     if (!machine.unreadable().empty())
       out.add_alerts(fmt::format("{}: {}", machine.name(), machine.unreadable()));
-    for (const std::string& fence : machine.fences())
+    for (const std::string& fence : machine.fences()) {
+      if (fence == kPerson)
+        out.add_alerts(
+            fmt::format("{}: its disk refuses nobody: after the loss of its node it is not started "
+                        "before somebody has said that the node is off",
+                        machine.name()));
       if (fence == weaker)
         out.add_alerts(
             fmt::format("{}: a weaker fence: its target forgets who may write when it "
                         "restarts, or cannot abort what is under way",
                         machine.name()));
+    }
   }
   if (manager_.alarmed()) out.add_alerts("etcd has gone back to an earlier state");
   if (!HasRoomForALoss(out))

@@ -164,10 +164,17 @@ void ClusterMember::WeighAll() {
   std::vector<WishedVm> wished;
   for (const auto& [vm, machine] : machines_)
     if (machine.taken && !machine.gone) wished.push_back(WishedOf(vm, machine, numbers));
-  for (const Wish& wish : wishes_.Weigh(outside_.now(), nodes, wished, Seen())) {
+  const ClusterSeen seen = Seen();
+  std::set<ClusterVm> waiting;
+  for (const ClusterManager::MachineStatus& status : manager_.machines())
+    if (WaitsForProofOf(status, seen) != 0) waiting.insert(status.vm);
+  for (const Wish& wish : wishes_.Weigh(outside_.now(), nodes, wished, seen)) {
     Machine& machine = machines_.at(wish.vm);
-    const bool news = machine.wish.want != wish.want || machine.wish.to != wish.to;
-    if (news || machine.wish.why != wish.why)
+    const bool waits = waiting.contains(wish.vm);
+    const bool changed = machine.wish.want != wish.want || machine.wish.to != wish.to;
+    const bool news = changed || machine.waits != waits;
+    machine.waits = waits;
+    if (changed || machine.wish.why != wish.why)
       Decide(machine, fmt::format("this node would {} it: {}{}",
                                   wish.want == cluster::Want::kRun        ? "run"
                                   : wish.want == cluster::Want::kGiveAway ? "give away"
@@ -175,7 +182,8 @@ void ClusterMember::WeighAll() {
                                   WhyWord(wish.why), wish.to == 0 ? "" : " on " + NameOf(wish.to)));
     machine.wish = wish;
     if (machine.ended && !IsOff(machine.spec)) continue;
-    if (news) manager_.Want(wish.vm, wish.want, wish.to);
+    // If its node comes back, it is to be that node's: a wish of before must not be quicker.
+    if (news) manager_.Want(wish.vm, waits ? cluster::Want::kLeave : wish.want, wish.to);
   }
 }
 
@@ -208,6 +216,13 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
     say("NO_MAJORITY", "paused: this node is no member of a majority");
   } else if (runs || IsOff(machine.spec)) {
     say(machine.spec.reason, machine.spec.message);
+  } else if (const NodeId node = WaitsForProofOf(status, seen); node != 0) {
+    say("NOT_PROVED_OFF",
+        fmt::format(
+            "node {} is lost, its disk refuses nobody, and nobody has proved that {} is off: "
+            "see to it, then gemel cluster confirm-dead {}",
+            NameOf(node), NameOf(node), NameOf(node)));
+    standing.stuck = true;
   } else if (!machine.failure.empty()) {
     say("START_FAILED", machine.failure);
     standing.stuck = true;

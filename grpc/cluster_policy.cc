@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "grpc/resource_name.h"
 
 namespace gemel::daemon {
@@ -62,14 +64,20 @@ ApiResult<void> CheckFailover(const v1::VirtualMachineSpec& spec, std::string_vi
   if (auto span = CheckSpan(field("start_delay"), failover.start_delay()); !span) return span;
   if (auto span = CheckSpan(field("restart_window"), failover.restart_window()); !span) return span;
   for (int i = 0; i < spec.disks_size(); ++i) {
-    if (spec.disks(i).read_only() || spec.disks(i).has_iscsi()) continue;
+    if (spec.disks(i).read_only() || spec.disks(i).has_iscsi() || spec.disks(i).direct()) continue;
     return std::unexpected(InvalidField(
-        fmt::format("{}.disks[{}]", prefix, i),
-        fmt::format("\"{}\" refuses no node that was shut out: a machine with failover writes to "
-                    "iSCSI disks alone",
-                    spec.disks(i).disk())));
+        fmt::format("{}.disks[{}].direct", prefix, i),
+        fmt::format(
+            "\"{}\": a machine with failover writes past the host's page cache, which would "
+            "go on writing when the machine has gone",
+            spec.disks(i).disk())));
   }
   return {};
+}
+
+bool RefusesNobody(const v1::VirtualMachineSpec& spec) {
+  return std::any_of(spec.disks().begin(), spec.disks().end(),
+                     [](const auto& disk) { return !disk.has_iscsi() && !disk.read_only(); });
 }
 
 std::string_view WhyWord(cluster::Placement::Why why) {

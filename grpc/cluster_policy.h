@@ -15,6 +15,9 @@ cluster::VmPolicy ToPolicy(const v1::FailoverSpec& spec, cluster::NodeId preferr
 // What of a machine could not be failed over, or makes no sense; kInvalidArgument naming
 // "<prefix>.<field>" and its value. Without its preferred_node, which the cluster knows.
 ApiResult<void> CheckFailover(const v1::VirtualMachineSpec& spec, std::string_view prefix);
+// Whether it writes to a disk that takes writes from whoever reaches it: then silence is not enough to
+// take it over.
+bool RefusesNobody(const v1::VirtualMachineSpec& spec);
 // "no-capacity"
 std::string_view WhyWord(cluster::Placement::Why why);
 

@@ -62,6 +62,8 @@ class ClusterSeat {
   virtual bool KnowsNode(const std::string& name) const = 0;
   // What other nodes say of their networks of that name, by their names.
   virtual std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const = 0;
+  // kFailedPrecondition: not all nodes know that who had a machine may have to be proved off.
+  virtual Status KnowsOffProofs() const = 0;
   // Both change what etcd has, or nothing: kAborted if somebody else did at the same moment,
   // kAlreadyExists. After kUnavailable it is not known.
   virtual void Create(const ClusterSpec& spec, Created done) = 0;

@@ -62,11 +62,11 @@ ClustersService::Reactor* ClustersService::UndrainNode(Context* context,
                     response);
 }
 
-// Twice the same is well.
-ClustersService::Reactor* ClustersService::SetDrained(Context* context, std::string_view method,
+template <class Ask>
+ClustersService::Reactor* ClustersService::ChangeNode(Context* context, std::string_view method,
                                                       const std::string& name,
-                                                      const std::string& request_id, bool drained,
-                                                      v1::ClusterNode* response) {
+                                                      const std::string& request_id,
+                                                      v1::ClusterNode* response, Ask ask) {
   auto caller = Admit(context, method, Permission::kChange, name);
   const std::string full = fmt::format("Clusters/{}", method);
   if (!caller)
@@ -79,12 +79,34 @@ ClustersService::Reactor* ClustersService::SetDrained(Context* context, std::str
   }
   auto* reactor = context->DefaultReactor();
   services_->loop->Post([=, this, caller = std::move(*caller)] {
-    member_->SetDrained(name, drained, [=, this](const ApiResult<v1::ClusterNode>& result) {
+    ask(caller, [=, this](const ApiResult<v1::ClusterNode>& result) {
       services_->gate->Record(caller, full, name, request_id, result ? nullptr : &result.error());
       FinishRecorded(services_, reactor, result, response);
     });
   });
   return reactor;
+}
+
+// Twice the same is well.
+ClustersService::Reactor* ClustersService::SetDrained(Context* context, std::string_view method,
+                                                      const std::string& name,
+                                                      const std::string& request_id, bool drained,
+                                                      v1::ClusterNode* response) {
+  return ChangeNode(context, method, name, request_id, response,
+                    [this, name, drained](const access::Caller& /*caller*/,
+                                          const ClusterMember::DrainReply& reply) {
+                      member_->SetDrained(name, drained, reply);
+                    });
+}
+
+ClustersService::Reactor* ClustersService::ConfirmNodeDead(
+    Context* context, const v1::ConfirmNodeDeadRequest* request, v1::ClusterNode* response) {
+  const ClusterMember::DeadNode word{request->name(), request->session(), request->reason(), ""};
+  return ChangeNode(
+      context, "ConfirmNodeDead", request->name(), request->request_id(), response,
+      [this, word](const access::Caller& caller, const ClusterMember::DrainReply& reply) {
+        member_->ConfirmDead({word.name, word.session, word.reason, caller.name}, reply);
+      });
 }
 
 }  // namespace gemel::daemon

@@ -27,8 +27,14 @@ class ClustersService final : public v1::Clusters::CallbackService {
                      v1::ClusterNode* response) override;
   Reactor* UndrainNode(Context* context, const v1::UndrainNodeRequest* request,
                        v1::ClusterNode* response) override;
+  Reactor* ConfirmNodeDead(Context* context, const v1::ConfirmNodeDeadRequest* request,
+                           v1::ClusterNode* response) override;
 
  private:
+  // Asks the member for a change of a node's, as somebody who may and whose call is on record.
+  template <class Ask>
+  Reactor* ChangeNode(Context* context, std::string_view method, const std::string& name,
+                      const std::string& request_id, v1::ClusterNode* response, Ask ask);
   ApiResult<access::Caller> Admit(Context* context, std::string_view method,
                                   access::Permission permission, const std::string& resource);
   Reactor* SetDrained(Context* context, std::string_view method, const std::string& name,

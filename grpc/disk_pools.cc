@@ -126,7 +126,8 @@ Result<std::uint64_t> DiskPools::DeviceSize(const std::string& path) {
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDONLY | O_NONBLOCK));
   struct stat facts{};
   if (fstat(fd.get(), &facts) != 0) return ErrnoError(errno, path);
-  if (!S_ISBLK(facts.st_mode)) return InvalidArgument("{}: not a block device", path);
+  if (!S_ISBLK(facts.st_mode) && !S_ISREG(facts.st_mode))
+    return InvalidArgument("{}: neither a block device nor a file", path);
   return FileSize(fd.get());
 }
 

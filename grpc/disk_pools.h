@@ -45,7 +45,8 @@ class DiskPools {
   Result<std::uint64_t> SizeOf(const std::string& pool, std::string_view uid) const;
   // A file that is not there is well.
   Status Remove(const std::string& pool, std::string_view uid) const;
-  // Bytes of a block device; kNotFound, kInvalidArgument for what is none.
+  // Bytes of a block device, or of a file that stands for one; kNotFound, kInvalidArgument for what is
+  // neither.
   static Result<std::uint64_t> DeviceSize(const std::string& path);
 
  private:

@@ -202,6 +202,7 @@ class VmManager : private ClusterRecords {
   bool IsHere(const Vm& vm) const { return !IsClusters(vm) || vm.standing.here; }
   ApiResult<void> CheckHere(const Vm& vm, std::string_view verb) const;
   ApiResult<void> CheckCluster(const v1::VirtualMachine& vm, std::string_view prefix) const;
+  ApiResult<void> CheckOpenDisks(const v1::VirtualMachine& vm, std::string_view prefix) const;
   ApiResult<void> MayChangeCluster() const;
   void CreateInCluster(CallInfo call, StoredVm next, Reply reply);
   void FinishInCluster(CallInfo call, StoredVm next, Batch batch, v1::Operation operation,

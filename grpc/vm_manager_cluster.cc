@@ -63,6 +63,7 @@ ApiResult<void> VmManager::CheckCluster(const v1::VirtualMachine& vm,
                                            "needs one (gemel cluster init)",
                                            options_.node)));
   if (auto valid = CheckFailover(vm.spec(), prefix); !valid) return valid;
+  if (auto disks = CheckOpenDisks(vm, prefix); !disks) return disks;
   const std::string& preferred = vm.spec().failover().preferred_node();
   const bool known =
       preferred.starts_with("nodes/") && cluster_->KnowsNode(std::string(LastPart(preferred)));
@@ -70,6 +71,32 @@ ApiResult<void> VmManager::CheckCluster(const v1::VirtualMachine& vm,
   return std::unexpected(
       InvalidField(fmt::format("{}.failover.preferred_node", prefix),
                    fmt::format("\"{}\" is no node of the cluster's (nodes/NAME)", preferred)));
+}
+
+// Disks that refuse nobody: such that other nodes have, too, and of one machine.
+ApiResult<void> VmManager::CheckOpenDisks(const v1::VirtualMachine& vm,
+                                          std::string_view prefix) const {
+  if (!RefusesNobody(vm.spec())) return {};
+  if (const Status known = cluster_->KnowsOffProofs(); !known)
+    return std::unexpected(FromError(known.error(), "UPGRADE_FIRST"));
+  for (int i = 0; i < vm.spec().disks_size(); ++i) {
+    const v1::DiskAttachment& disk = vm.spec().disks(i);
+    if (disk.has_iscsi() || disk.read_only()) continue;
+    const auto found = disks_.find(disk.disk());
+    if (found != disks_.end() && found->second.block_device().empty())
+      return std::unexpected(InvalidField(
+          fmt::format("{}.disks[{}].disk", prefix, i),
+          fmt::format("\"{}\" is in a pool of this node's: a machine with failover writes to iSCSI "
+                      "disks, or to block_devices that all nodes have",
+                      disk.disk())));
+    for (const std::string& user : UsersOf(disk.disk()))
+      if (user != vm.name())
+        return std::unexpected(WrongState(
+            vm.name(),
+            fmt::format("{}.disks[{}]: {} is a disk of {}", prefix, i, disk.disk(), user),
+            reason::kInUse));
+  }
+  return {};
 }
 
 ApiResult<void> VmManager::MayChangeCluster() const {

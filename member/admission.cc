@@ -7,6 +7,7 @@
 #include "base/file_util.h"
 #include "base/log.h"
 #include "etcd/codec.h"
+#include "etcd/override.h"
 #include "etcd/spec_codec.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
@@ -250,7 +251,7 @@ Status Admission::Write(etcd::Admin& admin, const Known& known, const Record& re
   etcd::KvTxn txn;
   txn.compares = {{std::string(kGeneration), known.generation}, {RecordKey(record.name), changed}};
   txn.puts = {{std::string(kGeneration), "1"}, {RecordKey(record.name), EncodeRecord(record)}};
-  if (!override.empty()) txn.puts.push_back(OverridePut(now_(), record.name, override));
+  if (!override.empty()) txn.puts.push_back(etcd::OverridePut({now_(), override}, record.name));
   ASSIGN_OR_RETURN(const etcd::KvTxnAnswer answer, admin.Commit(txn));
   if (answer.succeeded) return {};
   return MakeError(Code::kAborted, "another member came or went at the same time: try again");

@@ -12,7 +12,6 @@ namespace {
 constexpr std::string_view kPrefix = "/gemel/cluster/members/";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kMostWitnesses = 1;
-constexpr std::string_view kOverrides = "/gemel/cluster/overrides/";
 // Two files each time, and each is renewed when two thirds of its life are over.
 constexpr std::size_t kMostSerials = 8;
 
@@ -67,8 +66,6 @@ Result<Record> DecodeRecord(const etcd::KeyValue& key) {
 
 etcd::KeyRange RecordRange() { return RangeBelow(kPrefix); }
 
-etcd::KeyRange OverrideRange() { return RangeBelow(kOverrides); }
-
 etcd::KeyRange RangeOfKey(std::string_view key) {
   std::string end(key);
   end.push_back('\0');
@@ -88,14 +85,6 @@ void AddSerials(Record& record, const std::vector<std::string>& serials) {
   if (record.serials.size() <= kMostSerials) return;
   record.serials.erase(record.serials.begin(),
                        record.serials.end() - static_cast<std::ptrdiff_t>(kMostSerials));
-}
-
-etcd::KvTxn::Put OverridePut(std::int64_t now, std::string_view name, const std::string& text) {
-  internal::member::Override wire;
-  wire.set_format(kFormat);
-  wire.set_time(now);
-  wire.set_text(text);
-  return {fmt::format("{}{:020}-{}", kOverrides, now, name), wire.SerializeAsString()};
 }
 
 std::string RecordKey(std::string_view name) { return std::string(kPrefix) + std::string(name); }

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "cluster/config/cluster_config.h"
 #include "etcd/kv.h"
+#include "etcd/spec_codec.h"
 
 namespace gemel::member {
 
@@ -31,8 +32,9 @@ struct Record {
 // What this version understands. The cluster's level is the lowest of its members' and only rises; what
 // is new in a level is written only once the cluster has it, so that the version before can go on.
 //   1  certificates' serial numbers in members' records, /gemel/cluster/revoked
-inline constexpr std::uint32_t kFeatureLevel = 1;
-inline constexpr std::string_view kLevelKey = "/gemel/cluster/level";
+//   2  machines whose disk refuses nobody, and proofs that a node is off (cluster::OffBy)
+inline constexpr std::uint32_t kFeatureLevel = 2;
+using etcd::kLevelKey;
 // When the newest backup was made, in seconds since 1970.
 inline constexpr std::string_view kBackupKey = "/gemel/cluster/backup";
 // A PEM revocation list of the authority's.
@@ -46,9 +48,6 @@ etcd::KeyRange RangeOfKey(std::string_view key);
 std::int64_t NumberOf(std::string_view text);
 // Remembers these too; the oldest are forgotten when certificates of that age have ended.
 void AddSerials(Record& record, const std::vector<std::string>& serials);
-// What somebody had done against a refusal, to be put with it.
-etcd::KvTxn::Put OverridePut(std::int64_t now, std::string_view name, const std::string& text);
-etcd::KeyRange OverrideRange();
 std::string EncodeRecord(const Record& record);
 // kInvalidArgument or kUnimplemented: nothing may be done by a list that has one such.
 Result<std::vector<Record>> DecodeRecords(const std::vector<etcd::KeyValue>& keys);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file_util.h"
+#include "etcd/override.h"
 #include "member/credentials.h"
 #include "member/etcd_words.h"
 #include "member/record.h"
@@ -120,10 +121,15 @@ class ControlService : public wire::Control::Service {
 void FillKept(etcd::Admin& admin, wire::GetStatusResponse& response) {
   if (const auto backup = admin.Read(RangeOfKey(kBackupKey)); backup && !backup->keys.empty())
     response.set_backup_time(NumberOf(backup->keys[0].value));
-  const auto overrides = admin.Read(OverrideRange());
+  const auto overrides = admin.Read(etcd::OverrideRange());
   if (!overrides) return;
-  for (const etcd::KeyValue& key : overrides->keys)
-    static_cast<void>(response.add_overrides()->ParseFromString(key.value));
+  for (const etcd::KeyValue& key : overrides->keys) {
+    const Result<etcd::Override> said = etcd::DecodeOverride(key.value);
+    if (!said) continue;
+    wire::Override& forced = *response.add_overrides();
+    forced.set_time(said->time);
+    forced.set_text(said->text);
+  }
 }
 
 // Nodes that run no etcd, which knows nothing of them.

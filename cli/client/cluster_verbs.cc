@@ -20,8 +20,9 @@ Nodes that take machines over from each other.
 Usage: gemel cluster VERB [NAME] [ARGUMENT]...
 
 Verbs:
-  status   nodes, machines, and what somebody should look at
-  explain  why a machine is where it is
+  status        nodes, machines, and what somebody should look at
+  explain       why a machine is where it is
+  confirm-dead  says that you have seen that a lost node is off
 Of the machine they are typed on, as root:
   init     makes it the first of a cluster
   invite   prints a token with which another may join, once
@@ -49,9 +50,10 @@ std::string NodesOf(const v1::ClusterStatus& status) {
       {{"NODE"}, {"STATE"}, {"LAST BEAT"}, {"SESSION"}, {"MEMORY"}, {"ADDRESS"}, {"VERSION"}});
   for (const v1::ClusterNode& node : status.nodes()) {
     table.Add({LastPart(node.name()),
-               node.drained() ? "drained"
-               : node.live()  ? "live"
-                              : "gone",
+               node.drained()          ? "drained"
+               : node.live()           ? "live"
+               : node.off_by().empty() ? "gone"
+                                       : fmt::format("off ({})", node.off_by()),
                node.has_beat_age() ? Seconds(node.beat_age()) : "", node.session(),
                RoughSize(node.memory_bytes()), node.address(), node.version()});
   }
@@ -126,10 +128,12 @@ Why a machine is where it is, and what led there.)");
 
 Noun ClusterNoun() {
   static constexpr VerbEntry kVerbs[] = {
-      {"status", ShowStatus},      {"explain", Explain},       {"init", ClusterInit},
-      {"invite", ClusterInvite},   {"join", ClusterJoin},      {"witness", ClusterWitness},
-      {"members", ClusterMembers}, {"leave", ClusterLeave},    {"replace", ClusterReplace},
-      {"backup", ClusterBackup},   {"restore", ClusterRestore}};
+      {"status", ShowStatus},      {"explain", Explain},
+      {"init", ClusterInit},       {"invite", ClusterInvite},
+      {"join", ClusterJoin},       {"witness", ClusterWitness},
+      {"members", ClusterMembers}, {"leave", ClusterLeave},
+      {"replace", ClusterReplace}, {"backup", ClusterBackup},
+      {"restore", ClusterRestore}, {"confirm-dead", ClusterConfirmDead}};
   return {"cluster", kHelp, kVerbs};
 }
 

@@ -31,6 +31,8 @@ Noun ContextNoun();
 Status CompletionCommand(Words words);
 Status CompleteCommand(Words words);
 
+Status ClusterConfirmDead(Words words);
+
 // Verbs of cluster that form one.
 Status ClusterInit(Words words);
 Status ClusterInvite(Words words);

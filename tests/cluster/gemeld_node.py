@@ -100,12 +100,19 @@ class GemeldNode:
             raise AssertionError(f"{self.name}: not {state} on {owner}: {found.status}") from error
         return found
 
-    def gemel(self, *words, others=()):
-        """What the command prints, which has ended well. `others`: nodes that may answer, too."""
+    def command(self, *words, others=()):
+        """The words of a command that asks this node. `others`: nodes that may answer, too."""
         servers = [f"unix:{one.daemon.run_dir}/api.sock" for one in (self, *others)]
-        done = subprocess.run(
-            [keeper.BUILD / "cli/client/gemel-client", *words, "--server", ",".join(servers)],
-            capture_output=True, text=True, timeout=keeper.PATIENCE, check=False)
+        return [keeper.BUILD / "cli/client/gemel-client", *words, "--server", ",".join(servers)]
+
+    def try_gemel(self, *words, others=()):
+        """How the command ended, without a terminal."""
+        return subprocess.run(self.command(*words, others=others), capture_output=True, text=True,
+                              timeout=keeper.PATIENCE, check=False, stdin=subprocess.DEVNULL)
+
+    def gemel(self, *words, others=()):
+        """What the command prints, which has ended well."""
+        done = self.try_gemel(*words, others=others)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 

@@ -21,6 +21,13 @@ Config Make(const char* name, std::uint8_t faults, std::uint64_t allowed) {
   return config;
 }
 
+Config MakeOnPlainFile(const char* name, std::uint8_t faults, std::uint64_t allowed) {
+  Config config = Make(name, faults, allowed);
+  config.storage = StorageKind::kMute;
+  config.prove_off = true;
+  return config;
+}
+
 TEST(Explorer, EqualClocksAndAnyTwoFaults_PromisesKept) {
   ExpectKept(Make("two of most faults, equal clocks", 2, kMostFaults));
 }
@@ -93,6 +100,49 @@ TEST(Explorer, StorageThatAcceptsEverything_OneIssuesAtATime) {
   Config config = Make("accepting storage, two faults of hosts", 2, kHostFaults);
   config.storage = StorageKind::kAccepting;
   config.rates = {9, 11};
+  ExpectKept(config);
+}
+
+// No disk refuses, and clocks may stand still: being proved off is what is left, and it is enough.
+TEST(Explorer, DiskThatRefusesNobody_StartsOnlyWhereTheOtherIsOff) {
+  Config config =
+      MakeOnPlainFile("a plain file, two of hosts' faults", 2, kHostFaults | Bit(Do::kStopClock));
+  config.rates = {9, 11};
+  ExpectKept(config);
+}
+
+TEST(Explorer, DiskThatRefusesNobodyAndAnyFault_PromisesKeptAndMachineRuns) {
+  Config config = MakeOnPlainFile("a plain file, life after one of most faults", 1, kMostFaults);
+  config.check_liveness = true;
+  ExpectKept(config);
+}
+
+TEST(Explorer, PersonSaysOffOfANodeThatIsNot_ItsHeldWriteIsAccepted) {
+  const Found found =
+      Explore(MakeOnPlainFile("a plain file, and a false word", 2, Bits({Do::kCut, Do::kLie})));
+  EXPECT_NE(found.broken.find("storage accepts a held write"), std::string::npos) << found.broken;
+}
+
+// The silence that comes before it, and the latch, still keep two from issuing at once ...
+TEST(Explorer, PersonSaysOffOfANodeThatIsNot_OneIssuesAtATime) {
+  Config config = MakeOnPlainFile("two issuers after a false word", 2, kHostFaults | Bit(Do::kLie));
+  config.storage = StorageKind::kAccepting;
+  ExpectKept(config);
+}
+
+// ... as long as clocks run.
+TEST(Explorer, PersonSaysOffOfANodeWhoseClockStands_TwoIssue) {
+  Config config =
+      MakeOnPlainFile("a false word, and a clock that stands", 2, Bits({Do::kStopClock, Do::kLie}));
+  config.storage = StorageKind::kAccepting;
+  EXPECT_NE(Explore(config).broken.find("may issue writes at once"), std::string::npos);
+}
+
+TEST(Explorer, FalseWordOnADiskThatRefuses_EveryWriteOfTheOldOwnerIsRefused) {
+  Config config = MakeOnPlainFile("a false word, exclusive access", 2,
+                                  Bits({Do::kStopClock, Do::kCut, Do::kLie}));
+  config.storage = StorageKind::kExclusive;
+  config.only_storage_counts = true;
   ExpectKept(config);
 }
 

@@ -70,6 +70,14 @@ TEST(Mutation, RegisterOnReconnect_HeldWriteAccepted) {
   ExpectCaught(config, kHeldWrite);
 }
 
+TEST(Mutation, DiskThatRefusesNobodyTakenOverWithoutProof_HeldWriteAccepted) {
+  Config config = Make("no proof that the other is off, a plain file", 1, kHostFaults);
+  config.storage = StorageKind::kMute;
+  config.prove_off = true;
+  config.ask_no_proof = true;
+  ExpectCaught(config, kHeldWrite);
+}
+
 // Which layer it is that catches what.
 
 TEST(Layers, RegistrantsStorageWithoutTheMutation_Refuses) {

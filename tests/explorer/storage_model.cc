@@ -58,9 +58,20 @@ StorageAnswer Storage::Execute(const StorageCommand& command) {
 }
 
 bool Storage::Accepts(StorageKind kind, const StorageKey& key) const {
-  if (kind == StorageKind::kAccepting || holder.node == 0) return true;
+  if (kind == StorageKind::kAccepting || kind == StorageKind::kMute || holder.node == 0)
+    return true;
   if (kind == StorageKind::kRegistrants) return Has(key);
   return holder == key;
+}
+
+StorageAnswer MuteAnswer(const StorageCommand& command) {
+  StorageAnswer answer;
+  answer.result = StorageAnswer::Result::kGood;
+  if (command.op != StorageCommand::Op::kRead) return answer;
+  answer.keys[0] = command.mine;
+  answer.key_count = 1;
+  answer.holder = command.mine;
+  return answer;
 }
 
 }  // namespace gemel::explorer

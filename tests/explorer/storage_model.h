@@ -13,7 +13,8 @@ enum class StorageKind : std::uint8_t {
   kExclusive,    // type Exclusive Access: the holder alone may write
   kRegistrants,  // what the types "registrants only" do: whoever is registered may write
   kForgetful,    // Exclusive Access, but a restart forgets it all (tgt; LIO without APTPL)
-  kAccepting,    // answers like kExclusive, and accepts every write (a plain file on NFS)
+  kAccepting,    // answers like kExclusive, and accepts every write
+  kMute,         // a plain file: nobody is asked (MuteAnswer), and it accepts every write
 };
 
 struct Storage {
@@ -30,5 +31,8 @@ struct Storage {
  private:
   void Remove(const cluster::StorageKey& key);
 };
+
+// What gemeld answers for such a disk.
+cluster::StorageAnswer MuteAnswer(const cluster::StorageCommand& command);
 
 }  // namespace gemel::explorer

@@ -24,6 +24,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Do::kCount)> kNa
     "write refused",
     "reconnect and register",
     "heal",
+    "say that the other is off, as it is",
     "CUT",
     "HANG WATCH",
     "FREEZE",
@@ -43,7 +44,8 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Do::kCount)> kNa
     "KEEP PAST",
     "BACKUP",
     "RESTORE",
-    "REVERT"};
+    "REVERT",
+    "SAY THAT THE OTHER IS OFF, AS IT IS NOT"};
 
 constexpr std::array<std::string_view, kSlots> kSlotNames{"session", "challenger", "agent"};
 
@@ -141,6 +143,7 @@ void World::AddNodeActions(std::uint8_t index, std::vector<Action>* out) const {
       !node.reach_storage || node.watch_hangs)
     add(Do::kHeal);
   if (!node.acts()) return;
+  if (MaySayOff(index, Do::kSayOff)) add(Do::kSayOff);
   const bool sees = node.reach && !node.watch_hangs;
   if (!node.awake && (!sees || config_->fine)) add(Do::kWake);
   for (std::size_t slot = 0; slot < kSlots; ++slot) {
@@ -178,12 +181,23 @@ void World::AddFaults(std::uint8_t index, std::vector<Action>* out) const {
   add(Do::kDaemonCrash, node.acts());
   add(Do::kCutStorage, node.up && node.reach_storage);
   if (!node.acts()) return;
+  add(Do::kLie, MaySayOff(index, Do::kLie));
   for (std::uint8_t slot = 0; slot < kSlots; ++slot)
     if (node.slots[slot].present && !node.slots[slot].answered && node.reach)
       AddCallFaults(index, slot, out);
   const bool command = node.command.op != StorageCommand::Op::kNone && node.reach_storage;
   add(Do::kLoseStorage, command);
   add(Do::kLoseStorageAnswer, command && node.command.op != StorageCommand::Op::kRead);
+}
+
+// Once it is known to be fenced: before, nobody is let say so. Who has looked since the last tick does.
+bool World::MaySayOff(std::uint8_t index, Do what) const {
+  const Node& node = nodes_[index];
+  const bool off = !nodes_[1U - index].up;
+  const cluster::SessionRecord& record = node.challenger.record();
+  return config_->prove_off && off == (what == Do::kSayOff) && node.acts() && node.reach &&
+         node.awake && !node.slots[1].present && record.state == cluster::SessionState::kFenced &&
+         record.off == cluster::OffBy::kNobody && node.session.view(node.now).live;
 }
 
 bool World::MayTick() const {

@@ -11,7 +11,8 @@
 //   that make it so are enumerated in tests/unit/cluster. A stale member shows an earlier whole state.
 // * A write is not an event. Of every epoch that ever ran, a write is held back somewhere for ever;
 //   what would become of it is asked in each state. So a held request and one between check and
-//   submission are always there.
+//   submission are always there. Where no disk refuses, those of a node end with its power, and
+//   with the session that it ends by itself.
 // * Faults are limited in number, not in place; healing costs nothing and is never forced.
 #pragma once
 #include <array>
@@ -42,6 +43,7 @@ enum class Do : std::uint8_t {
   kConflict,   // a write of the running machine is refused, and noticed
   kReconnect,  // (mutation) an initiator reconnects, and registers
   kHeal,       // the network, the storage network, the freeze, the crash: of one node
+  kSayOff,     // a person or an agent has seen that the other node is off, and it is
   // A fault each.
   kCut,          // no majority of etcd within reach
   kHangWatch,    // it sees nothing new
@@ -63,6 +65,7 @@ enum class Do : std::uint8_t {
   kBackup,    // a backup is made here
   kRestore,   // etcd is restored from it, by the book: the incarnation is raised
   kRevert,    // etcd's disks are reverted to it: nothing is raised
+  kLie,       // somebody says that the other node is off, and it is not
   kCount,
 };
 std::string_view Name(Do what);
@@ -87,6 +90,9 @@ struct Config {
   // Views at every moment or not at all, and calls of both nodes in flight at once, without a fault.
   bool fine = false;
   bool only_storage_counts = false;  // to see what the disk alone catches
+  // The disk refuses nobody, and all know it: who had the machine must be proved off.
+  bool prove_off = false;
+  bool ask_no_proof = false;  // mutation: it refuses nobody, and is taken over as others are
   bool check_liveness = true;
   std::uint64_t max_states = 0;  // 0: until all are known
 };
@@ -193,6 +199,9 @@ class World {
   void ApplyHostFault(Node& node, Do what);
   void ApplyCallFault(Node& node, const Action& action);
   void ApplyStoreFault(Node& node, Do what);
+  bool MaySayOff(std::uint8_t index, Do what) const;
+  void SayOff(Node& node);
+  void ForgetWritesOf(std::uint32_t id);
   void Restore(Do how);
   void Heal(Node& node);
   void Crash(Node& node);

@@ -1,4 +1,7 @@
 // What each action does to a World.
+#include <algorithm>
+#include <functional>
+
 #include "base/check.h"
 #include "tests/explorer/world.h"
 
@@ -28,6 +31,8 @@ std::string World::Apply(const Action& action) {
     Settle(node);
   } else if (action.what == Do::kHeal) {
     Heal(node);
+  } else if (action.what == Do::kSayOff || action.what == Do::kLie) {
+    SayOff(node);
   } else if (action.what >= Do::kExecute && action.what <= Do::kReconnect) {
     ApplyStep(node, action);
   } else if (action.what <= Do::kDaemonCrash) {
@@ -60,7 +65,9 @@ void World::ApplyStep(Node& node, const Action& action) {
     node.awake = true;
     View(node, past_.value);
   } else if (action.what == Do::kStorage) {
-    const StorageAnswer answer = storage_.Execute(node.command);
+    const StorageAnswer answer = config_->storage == StorageKind::kMute
+                                     ? MuteAnswer(node.command)
+                                     : storage_.Execute(node.command);
     node.command = {};
     node.agent.OnStorage(answer, config_->rules);
     Settle(node);
@@ -139,6 +146,19 @@ void World::ApplyStoreFault(Node& node, Do what) {
   }
 }
 
+void World::SayOff(Node& node) {
+  Fill(node, 1,
+       node.challenger.SayOff(node.now, cluster::OffBy::kPerson, node.session.view(node.now),
+                              node.memory));
+}
+
+// It is off, or had nothing under way when it ended its session: nothing that it held back can come.
+void World::ForgetWritesOf(std::uint32_t id) {
+  for (StorageKey& started : ghost_.started)
+    if (started.node == id) started = {};
+  std::sort(ghost_.started.begin(), ghost_.started.end(), std::greater<>());
+}
+
 void World::Restore(Do how) {
   const std::uint64_t incarnation = etcd_.incarnation;
   etcd_ = backup_.value;
@@ -178,6 +198,7 @@ void World::Crash(Node& node) {
   node.process = {};
   node.slots = {};
   node.command = {};
+  if (config_->prove_off) ForgetWritesOf(id);
 }
 
 void World::Tick() {
@@ -219,6 +240,7 @@ bool World::Act(Node& node) {
   if (node.challenger.known()) input.peers = {&peer, 1};
   input.process = node.process;
   input.want = cluster::Want::kRun;
+  input.prove_off = config_->prove_off && !config_->ask_no_proof;
   const AgentStep step = node.agent.Run(node.now, input, node.memory, config_->rules);
   Fill(node, 2, step.txn);
   if (step.storage.op != StorageCommand::Op::kNone) node.command = step.storage;
@@ -320,6 +342,10 @@ void World::View(Node& node, const Kv& kv) {
 // Commits, and watches what is committed: a STARTING must follow the end of all who issued before.
 TxnReply World::Commit(const Txn& txn) {
   const TxnReply reply = etcd_.Apply(txn);
+  if (config_->prove_off && reply.result == TxnResult::kSucceeded &&
+      (txn.put == Txn::Put::kSession || txn.put == Txn::Put::kSessionAndBeat) &&
+      txn.session.state != cluster::SessionState::kFenced)
+    ForgetWritesOf(txn.put_id);
   if (reply.result != TxnResult::kSucceeded || txn.put != Txn::Put::kVm) return reply;
   const cluster::Ownership& vm = etcd_.vm;
   if (!MayHaveIssued(vm.state)) {
@@ -331,6 +357,9 @@ TxnReply World::Commit(const Txn& txn) {
   if (other && last.session.incarnation == etcd_.incarnation && !ghost_.restored &&
       !ProvesOver(etcd_.session[last.node - 1], last.session))
     Break("STARTING was committed without evidence that the last issuer's session is over");
+  if (other && config_->prove_off && !config_->ask_no_proof &&
+      !ProvesOff(etcd_.session[last.node - 1], last.session))
+    Break("STARTING was committed without evidence that the last issuer's node is off");
   if (vm.state == VmState::kStarting) {
     ghost_.granted = vm.epoch;
     ghost_.granted_node = vm.owner;

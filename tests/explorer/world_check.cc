@@ -21,7 +21,9 @@ bool World::Issues(const Node& node) const {
 }
 
 std::string World::Check() const {
-  if (!ghost_.storage_alone && !config_->only_storage_counts) {
+  // Who was proved off does not come back because its clock had stood still.
+  const bool issuers = !ghost_.storage_alone || config_->prove_off;
+  if (issuers && !config_->only_storage_counts) {
     if (Issues(nodes_[0]) && Issues(nodes_[1])) return "both nodes may issue writes at once";
     for (const Node& node : nodes_)
       if (Issues(node) && node.process.epoch < ghost_.highest)
@@ -31,7 +33,9 @@ std::string World::Check() const {
   }
   if (config_->storage == StorageKind::kAccepting) return {};
   for (const StorageKey& key : ghost_.started)
-    if (key.node != 0 && key.epoch < ghost_.highest && storage_.Accepts(config_->storage, key))
+    if (key.node != 0 && key.epoch < ghost_.highest && storage_.Accepts(config_->storage, key) &&
+        // Its own process of before is gone, or it is the same one.
+        !(config_->prove_off && key.node == ghost_.highest_node))
       return fmt::format("storage accepts a held write of {}'s epoch {}, but {} has started",
                          "AB"[key.node - 1], key.epoch.counter, ghost_.highest.counter);
   return {};
@@ -73,7 +77,7 @@ std::string World::RunOneTick() {
     const std::string before = Save();
     for (std::uint8_t i = 0; i < kNodes; ++i) {
       for (const Do what : {Do::kView, Do::kWake, Do::kExecute, Do::kDeliver, Do::kStorage,
-                            Do::kConflict, Do::kOrphan})
+                            Do::kConflict, Do::kOrphan, Do::kSayOff})
         for (const Action& action : Possible()) {
           if (action.node != i || action.what != what) continue;
           if (std::string broken = Apply(action); !broken.empty()) return broken;

@@ -88,5 +88,76 @@ TEST_F(ChallengerTest, Fenced_KeepsTheRevisionThatProvesIt) {
   EXPECT_FALSE(Run(9'000'000));
 }
 
+// ---- that it is off
+
+struct OffTest : ChallengerTest {
+  std::optional<Txn> SayOff() {
+    return challenger.SayOff({5'000'000}, OffBy::kPerson, mine, memory);
+  }
+  void IsFenced() { challenger.OnView({4'000'000}, {{1, 3}, SessionState::kFenced}, {30}, {20}); }
+};
+
+TEST_F(OffTest, SessionThatLives_NobodySaysSo) { EXPECT_FALSE(SayOff()); }
+
+TEST_F(OffTest, SessionThatWasClosed_NeedsNoWord) {
+  challenger.OnView({4'000'000}, {{1, 3}, SessionState::kClosed}, {30}, {20});
+  EXPECT_FALSE(SayOff());
+}
+
+TEST_F(OffTest, FencedSession_IsRecordedOfThatSessionAlone) {
+  IsFenced();
+  const std::optional<Txn> said = SayOff();
+  ASSERT_TRUE(said);
+  EXPECT_EQ(said->session, (SessionRecord{{1, 3}, SessionState::kFenced, OffBy::kPerson}));
+  ASSERT_EQ(said->compare_count, 3U);
+  EXPECT_EQ(said->compares[0], (Compare{{KeyKind::kSession, 1}, {30}}));
+  EXPECT_EQ(said->compares[1], (Compare{{KeyKind::kSession, 2}, {7}}));
+  EXPECT_EQ(said->compares[2], (Compare{{KeyKind::kIncarnation, 0}, {1}}));
+  challenger.OnReply({5'000'100}, challenger.call().id, {TxnResult::kSucceeded, {31}}, memory,
+                     kRules);
+  EXPECT_EQ(challenger.record().off, OffBy::kPerson);
+  EXPECT_EQ(challenger.session(), Revision{31});
+  EXPECT_FALSE(SayOff());  // once is enough
+}
+
+TEST_F(OffTest, NodeCameBackMeanwhile_IsVoid) {
+  IsFenced();
+  ASSERT_TRUE(SayOff());
+  challenger.OnReply({5'000'100}, challenger.call().id, {TxnResult::kRefused, {33}}, memory,
+                     kRules);
+  EXPECT_EQ(challenger.record().off, OffBy::kNobody);
+  challenger.OnView({5'000'200}, {{1, 4}, SessionState::kOpen}, {33}, {33});
+  EXPECT_FALSE(SayOff());
+}
+
+TEST_F(OffTest, NodeCameBackAfterwards_ItsNextSessionIsNotOff) {
+  IsFenced();
+  ASSERT_TRUE(SayOff());
+  challenger.OnView({5'000'050}, {{1, 4}, SessionState::kOpen}, {33}, {33});
+  challenger.OnReply({5'000'100}, challenger.call().id, {TxnResult::kSucceeded, {31}}, memory,
+                     kRules);
+  EXPECT_EQ(challenger.record(), (SessionRecord{{1, 4}, SessionState::kOpen}));
+}
+
+TEST_F(OffTest, AnswerUnknown_IsNoEvidence) {
+  IsFenced();
+  ASSERT_TRUE(SayOff());
+  challenger.OnReply({5'000'100}, challenger.call().id, {}, memory, kRules);
+  EXPECT_EQ(challenger.record().off, OffBy::kNobody);
+  EXPECT_TRUE(SayOff());
+}
+
+TEST_F(OffTest, OwnSessionNotLive_NothingIsSaid) {
+  IsFenced();
+  mine.live = false;
+  EXPECT_FALSE(SayOff());
+}
+
+TEST_F(OffTest, ClosedBeforeARestore_SaysNothingOfLaterAndMayBeSaidOff) {
+  challenger.OnView({4'000'000}, {{1, 3}, SessionState::kClosed}, {30}, {20});
+  memory.OnView(2, {40}, {41}, {4'500'000});
+  EXPECT_TRUE(SayOff());
+}
+
 }  // namespace
 }  // namespace gemel::cluster

@@ -227,5 +227,91 @@ TEST_F(VmAgentTest, OldView_ChangesNothing) {
   EXPECT_EQ(agent.record().owner, 1U);
 }
 
+// ---- a disk that refuses nobody
+
+struct PlainDiskTest : VmAgentTest {
+  PlainDiskTest() { input.prove_off = true; }
+  void PeerIsOff(OffBy by) { peers[0] = {1, {kPeerSession, SessionState::kFenced, by}, {31}}; }
+  Ownership FencingOfPeers() {
+    Ownership record = OwnedByMe(VmState::kFencing);
+    record.last = {1, kPeerSession, {1, 3}};
+    return record;
+  }
+};
+
+TEST_F(PlainDiskTest, OwnerOnlySilent_IsLeftAlone) {
+  agent.OnView(OwnedByPeer(), {25});
+  PeerIs(SessionState::kFenced);
+  EXPECT_FALSE(Run().txn);
+}
+
+TEST_F(PlainDiskTest, OwnerProvedOff_IsTakenOverWithTheProofInTheTransaction) {
+  for (const OffBy by : {OffBy::kPerson, OffBy::kAgent}) {
+    agent = VmAgent(kMe, 1);
+    agent.OnView(OwnedByPeer(), {25});
+    PeerIsOff(by);
+    const AgentStep step = Run();
+    ASSERT_TRUE(step.txn);
+    EXPECT_EQ(step.txn->compares[0], (Compare{{KeyKind::kSession, 1}, {31}}));
+  }
+}
+
+TEST_F(PlainDiskTest, OwnerEndedItsSessionItself_IsTakenOver) {
+  agent.OnView(OwnedByPeer(), {25});
+  PeerIs(SessionState::kClosed);
+  EXPECT_TRUE(Run().txn);
+}
+
+TEST_F(PlainDiskTest, OwnerCameBackAndEndedItsProcesses_IsTakenOver) {
+  agent.OnView(OwnedByPeer(), {25});
+  peers[0] = {1, {{1, 4}, SessionState::kFenced}, {31}};
+  EXPECT_TRUE(Run().txn);
+}
+
+TEST_F(PlainDiskTest, InterruptedTakeOver_ClaimsNothingBeforeTheFirstIssuerIsProvedOff) {
+  agent.OnView(FencingOfPeers(), {25});
+  PeerIs(SessionState::kFenced);
+  AgentStep step = Run();
+  EXPECT_EQ(step.storage.op, StorageCommand::Op::kNone);
+  EXPECT_FALSE(step.txn);
+  PeerIsOff(OffBy::kPerson);
+  step = Run();
+  EXPECT_EQ(step.storage.op, StorageCommand::Op::kRegister);
+}
+
+TEST_F(PlainDiskTest, OwnMachineAfterAPause_NeedsNoProof) {
+  agent.OnView(OwnedByMe(VmState::kRunning, {1, 4}), {25});
+  PeerIs(SessionState::kFenced);
+  input.process = {State::kLatched, {1, 4}, {1, 4}};
+  EXPECT_TRUE(Run().txn);
+}
+
+TEST_F(PlainDiskTest, FreeMachine_NeedsNoProof) {
+  Ownership record;
+  record.epoch = {1, 3};
+  agent.OnView(record, {25});
+  PeerIs(SessionState::kFenced);
+  EXPECT_TRUE(Run().txn);
+}
+
+TEST_F(PlainDiskTest, RestoredStore_NoOwnerOfBeforeIsBelievedNotEvenNone) {
+  Ownership record;
+  record.epoch = {1, 3};
+  memory.OnView(2, {40}, {41}, {1'000});
+  input.session.id = {2, 1};
+  now = 4'000'000;
+  agent.OnView(record, {25});
+  PeerIs(SessionState::kFenced);
+  EXPECT_FALSE(Run().txn);
+  PeerIs(SessionState::kClosed);  // before the backup was made: it says nothing of later
+  EXPECT_FALSE(Run().txn);
+  PeerIsOff(OffBy::kPerson);
+  EXPECT_TRUE(Run().txn);
+  agent.Forget();
+  agent.OnView(record, {25});
+  peers[0] = {1, {{2, 1}, SessionState::kOpen}, {42}};  // it lives, and has ended what it had
+  EXPECT_TRUE(Run().txn);
+}
+
 }  // namespace
 }  // namespace gemel::cluster

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "etcd/override.h"
+
 namespace gemel::etcd {
 namespace {
 
@@ -61,6 +63,24 @@ TEST(RecordTest, Written_ComesBack) {
   EXPECT_EQ(DecodeSession(EncodeSession(session)).value(), session);
   EXPECT_EQ(DecodeBeat(EncodeBeat(0)).value(), 0U);
   EXPECT_EQ(DecodeOwnership(EncodeOwnership(TakenOver())).value(), TakenOver());
+}
+
+TEST(RecordTest, ProofThatANodeIsOff_ComesBackAndIsOfAFencedSession) {
+  const SessionRecord off{{3, 9}, SessionState::kFenced, cluster::OffBy::kAgent};
+  EXPECT_EQ(DecodeSession(EncodeSession(off)).value(), off);
+  const SessionRecord lives{{3, 9}, SessionState::kOpen, cluster::OffBy::kPerson};
+  EXPECT_FALSE(DecodeSession(EncodeSession(lives)));
+  const SessionRecord unknown{{3, 9}, SessionState::kFenced, static_cast<cluster::OffBy>(3)};
+  EXPECT_FALSE(DecodeSession(EncodeSession(unknown)));
+}
+
+TEST(OverrideTest, Written_ComesBackInItsRange) {
+  const Override said{1'700'000'000, "b is off"};
+  const KvTxn::Put put = OverridePut(said, "b");
+  EXPECT_TRUE(Within(OverrideRange(), put.key));
+  EXPECT_EQ(DecodeOverride(put.value).value(), said);
+  EXPECT_FALSE(DecodeOverride(""));
+  EXPECT_FALSE(DecodeOverride("nonsense"));
 }
 
 TEST(RecordTest, Free_ComesBack) {

@@ -15,6 +15,7 @@
 #include "etcd/codec.h"
 #include "etcd/spec_codec.h"
 #include "grpc/cluster_member.h"
+#include "grpc/disk_pools.h"
 #include "grpc/vm_manager.h"
 #include "tests/explorer/storage_model.h"
 #include "tests/fakes/fake_clock.h"
@@ -85,6 +86,13 @@ class MemberNode : ClusterDisks {
     }
     return Make(id, std::move(machine));
   }
+  // With the disks of `spec`.
+  ApiResult<v1::Operation> CreateWith(const std::string& id, v1::FailoverSpec failover,
+                                      const v1::VirtualMachineSpec& spec) {
+    v1::VirtualMachine machine = Machine(std::move(failover));
+    *machine.mutable_spec()->mutable_disks() = spec.disks();
+    return Make(id, std::move(machine));
+  }
   // As `machine` is.
   ApiResult<v1::Operation> Make(const std::string& id, v1::VirtualMachine machine) {
     v1::CreateVirtualMachineRequest request;
@@ -106,6 +114,22 @@ class MemberNode : ClusterDisks {
       request.mutable_network()->mutable_managed_bridge()->set_subnet(subnet);
     reply_.reset();
     manager_->CreateNetwork(Call("CreateNetwork"), request, Keep());
+    return Answer();
+  }
+  // A file that both nodes have and that refuses nobody, as projects/p/disks/`id`; or of a pool.
+  ApiResult<v1::Operation> CreateDisk(const std::string& id, const std::string& pool = "") {
+    v1::CreateDiskRequest request;
+    request.set_parent("projects/p");
+    request.set_disk_id(id);
+    if (pool.empty()) {
+      request.mutable_disk()->set_block_device(folder_ + "/disk");
+      disks_are_mute_ = true;
+    } else {
+      request.mutable_disk()->set_pool(pool);
+      request.mutable_disk()->set_size_bytes(512);
+    }
+    reply_.reset();
+    manager_->CreateDisk(Call("CreateDisk"), request, Keep());
     return Answer();
   }
   template <class Request>
@@ -189,9 +213,10 @@ class MemberNode : ClusterDisks {
     VmManager::Options options;
     options.node = name();
     options.paths.boot_folders = {folder_};
-    options.paths.disk_path = [](std::string_view) -> ApiResult<std::string> {
-      return std::unexpected(InvalidField("", "no disks here"));
+    options.paths.disk_path = [this](std::string_view) -> ApiResult<std::string> {
+      return folder_ + "/disk";
     };
+    options.pools = &pools_;
     options.paths.tap_name = [](const std::string&) { return "tap"; };
     options.memory_capacity = kMemory;
     options.paths.iscsi.targets["san"] = {"10.0.0.9", "iqn.2026-11.test:disk", "", "", {}};
@@ -222,14 +247,17 @@ class MemberNode : ClusterDisks {
   }
   // ClusterDisks
   void Execute(ClusterVm vm, const cluster::StorageCommand& command, Done done) override {
-    later_.Add(
-        [this, vm, command, done = std::move(done)] { done((*disks_)[vm].Execute(command)); });
+    later_.Add([this, vm, command, done = std::move(done)] {
+      done(disks_are_mute_ ? explorer::MuteAnswer(command) : (*disks_)[vm].Execute(command));
+    });
   }
 
   const cluster::NodeId id_;
   EventLoop* const loop_;
   DisksOfAll* const disks_;
   const std::string folder_;
+  const DiskPools pools_{{{"default", folder_ + "/pool"}}, {folder_ + "/disk"}};
+  bool disks_are_mute_ = false;
   testing::FakeClock clock_;
   LaterQueue later_;
   etcd::RemoteKv kv_;
@@ -251,6 +279,7 @@ class MemberPair : public ::testing::Test {
     std::string pattern = ::testing::TempDir() + "memberXXXXXX";
     folder_ = mkdtemp(pattern.data());
     std::ofstream(folder_ + "/kernel") << "kernel";
+    std::ofstream(folder_ + "/disk") << std::string(512, 'd');
     etcd.Put("/gemel/nodes/incarnation", etcd::EncodeIncarnation(1));
     a = std::make_unique<MemberNode>(1, loop.get(), &etcd, &disks, folder_);
     b = std::make_unique<MemberNode>(2, loop.get(), &etcd, &disks, folder_);

@@ -1,6 +1,7 @@
 #include "member/admission.h"
 
 #include "etcd/codec.h"
+#include "etcd/override.h"
 #include "etcd/spec_codec.h"
 #include "member/token.h"
 #include "proto/member/member.pb.h"
@@ -269,11 +270,11 @@ TEST_F(LeaveTest, MachinesLeft_AreCountedAndForceIsRecorded) {
   PutKey(etcd::EncodeKey({cluster::KeyKind::kVm, 7}), etcd::EncodeOwnership(owned));
   EXPECT_TRUE(Refusal().starts_with("a still has 1 machines"));
   EXPECT_EQ(Refusal(true), "");
-  const auto found = etcd::FakeEtcdAdmin(&etcd_).Read(OverrideRange());
+  const auto found = etcd::FakeEtcdAdmin(&etcd_).Read(etcd::OverrideRange());
   ASSERT_EQ(found->keys.size(), 1U);
-  wire::Override said;
-  ASSERT_TRUE(said.ParseFromString(found->keys[0].value));
-  EXPECT_TRUE(said.text().starts_with("a removed by force on a: a still has"));
+  const Result<etcd::Override> said = etcd::DecodeOverride(found->keys[0].value);
+  ASSERT_TRUE(said);
+  EXPECT_TRUE(said->text.starts_with("a removed by force on a: a still has"));
 }
 
 TEST_F(LeaveTest, RestWithoutMajority_IsRefusedWhateverIsSaid) {

@@ -91,8 +91,8 @@ TEST_F(UpkeepTest, ListOfAnotherAuthority_IsNotTaken) {
 }
 
 TEST_F(UpkeepTest, Level_IsTheLowestOfAllAndOnlyRises) {
-  ASSERT_TRUE(Keep());
-  EXPECT_EQ(Keep()->level, 1U);
+  ASSERT_TRUE(Keep(1));
+  EXPECT_EQ(Keep(1)->level, 1U);
   // Half way through an upgrade: b is of the version before.
   Record b = Named("b", 2);
   b.level = 1;

@@ -1,0 +1,36 @@
+#include "etcd/override.h"
+
+#include <fmt/format.h>
+
+#include "proto/internal/cluster.pb.h"
+
+namespace gemel::etcd {
+namespace {
+
+constexpr std::uint32_t kFormat = 1;
+constexpr std::size_t kMostBytes = 4 << 10;
+
+}  // namespace
+
+// '0' is what follows '/'.
+KeyRange OverrideRange() { return {"/gemel/cluster/overrides/", "/gemel/cluster/overrides0"}; }
+
+KvTxn::Put OverridePut(const Override& said, std::string_view name) {
+  internal::ClusterOverride wire;
+  wire.set_format(kFormat);
+  wire.set_time(said.time);
+  wire.set_text(said.text);
+  return {fmt::format("{}{:020}-{}", OverrideRange().first, said.time, name),
+          wire.SerializeAsString()};
+}
+
+Result<Override> DecodeOverride(std::string_view value) {
+  internal::ClusterOverride wire;
+  if (value.size() > kMostBytes ||
+      !wire.ParseFromArray(value.data(), static_cast<int>(value.size())) ||
+      wire.format() != kFormat)
+    return InvalidArgument("{} bytes that are no override of this version's", value.size());
+  return Override{wire.time(), wire.text()};
+}
+
+}  // namespace gemel::etcd
