@@ -100,6 +100,7 @@ std::string EncodeInfo(const NodeInfo& info) {
   to.set_drained(info.drained);
   to.set_peer_address(info.peer_address);
   for (const NodeNetwork& network : info.networks) Encode(network, *to.add_networks());
+  for (const std::string& node : info.can_fence) to.add_can_fence(node);
   return Serialize(std::move(value));
 }
 
@@ -143,6 +144,7 @@ Result<NodeInfo> DecodeInfo(std::string_view value) {
                 from.memory(), from.drained(), from.peer_address()};
   for (const internal::ClusterNodeNetwork& network : from.networks())
     info.networks.push_back(Decode(network));
+  info.can_fence.assign(from.can_fence().begin(), from.can_fence().end());
   return info;
 }
 

@@ -26,12 +26,16 @@
 #include "grpc/cluster_wishes.h"
 #include "grpc/directory.h"
 #include "grpc/fenced_machines.h"
+#include "grpc/fencing.h"
 #include "grpc/paced_task.h"
 #include "grpc/vm_manager.h"
 #include "proto/gemel/v1/clusters.pb.h"
 
 namespace gemel::daemon {
 
+// Fences of machines whose disk refuses nobody.
+inline constexpr std::string_view kOffByPerson = "off (person)";
+inline constexpr std::string_view kOffByAgent = "off (agent)";
 // "person", "agent"; empty: nobody.
 std::string_view OffWord(cluster::OffBy off);
 
@@ -53,6 +57,8 @@ class ClusterMember final : public ClusterSeat {
     std::function<std::uint64_t()> ordinary_memory = {};
     // Other nodes are put there; null: nowhere.
     Directory<ClusterPeer>* peers = nullptr;
+    // What switches other nodes off; null: nothing does.
+    Fencing* fencing = nullptr;
   };
 
   // What `outside` names outlives it. `self`: what this node says of itself; drained is etcd's.
@@ -90,6 +96,9 @@ class ClusterMember final : public ClusterSeat {
   // That it is off: machines whose disk refuses nobody may be taken from that session. Refused while the
   // node has one, and if the last one is another. Durable, with who said so, before it is answered.
   void ConfirmDead(const DeadNode& word, const DrainReply& reply);
+  using FenceReply = std::function<void(ApiResult<v1::FenceTest>)>;
+  // Asks this node's agent for that node whether it is on or off, and no more.
+  void TestFence(const std::string& name, const FenceReply& reply) const;
 
  private:
   // The store, with a look after each view.
@@ -147,6 +156,11 @@ class ClusterMember final : public ClusterSeat {
   static cluster::NodeId WaitsForProofOf(const ClusterManager::MachineStatus& status,
                                          const ClusterSeen& seen);
   ApiResult<cluster::SessionRecord> LostSession(const DeadNode& word) const;
+  // Has switched off whom a machine waits for that this node would have, and records who is.
+  void SeeToFences();
+  bool CanFence(const std::string& node, cluster::NodeId from) const;
+  std::string_view FenceOf(const Machine& machine, cluster::NodeId owner) const;
+  std::string WhyNotProved(cluster::NodeId node) const;
   // Records it in etcd, and tells all.
   void SayOff(cluster::NodeId node, cluster::OffBy by, const std::string& text, const Done& done);
   std::pair<std::string_view, std::string> WhyFenced(const Machine& machine,
@@ -207,6 +221,7 @@ class ClusterMember final : public ClusterSeat {
   bool began_ = false;
   std::uint64_t noted_ = 0;  // the generation of specs_ for which NoteGone has looked
   bool telling_ = false;     // etcd what this node is
+  bool saying_off_ = false;  // etcd that a node is off
   int ticks_ = 0;
   PacedTask weave_;
   Timer timer_;

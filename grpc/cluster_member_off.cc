@@ -140,6 +140,89 @@ void ClusterMember::SayOff(NodeId node, OffBy by, const std::string& text, const
   });
 }
 
+void ClusterMember::SeeToFences() {
+  if (outside_.fencing == nullptr) return;
+  const ClusterSeen seen = Seen();
+  std::map<std::string, std::string> lost;
+  for (const ClusterManager::MachineStatus& status : manager_.machines()) {
+    const auto found = machines_.find(status.vm);
+    if (!manager_.live() || found == machines_.end() || found->second.gone) continue;
+    if (found->second.wish.want != cluster::Want::kRun) continue;
+    if (const NodeId node = WaitsForProofOf(status, seen); node != 0)
+      lost[NameOf(node)] = SessionText(seen.sessions.at(node));
+  }
+  outside_.fencing->Need(lost);
+  for (const Fencing::Failure& failure : outside_.fencing->TakeFailures())
+    events_.Tell(v1::EVENT_TYPE_FENCE_FAILED, "nodes/" + failure.node, "", "", "FENCE_AGENT_FAILED",
+                 failure.text, outside_.clock->RealtimeNow());
+  for (const std::string& node : outside_.fencing->proved()) {
+    if (std::exchange(saying_off_, true)) return;
+    SayOff(NumberOf(node), OffBy::kAgent,
+           fmt::format("the fence agent of {} has switched it off, and seen it off (session {})",
+                       self_.name, lost.at(node)),
+           [this](const Status&) { saying_off_ = false; });  // until a view shows it
+  }
+}
+
+bool ClusterMember::CanFence(const std::string& node, NodeId from) const {
+  const auto found = specs_.nodes().find(from);
+  return found != specs_.nodes().end() && found->second.unreadable.empty() &&
+         std::ranges::find(found->second.value.can_fence, node) !=
+             found->second.value.can_fence.end();
+}
+
+// By an agent only if each of the others has one for it.
+std::string_view ClusterMember::FenceOf(const Machine& machine, NodeId owner) const {
+  const std::string name = owner != 0 ? NameOf(owner) : machine.last_owner;
+  bool any = false;
+  for (const auto& [node, entry] : specs_.nodes()) {
+    if (entry.value.name == name) continue;
+    if (!CanFence(name, node)) return kOffByPerson;
+    any = true;
+  }
+  return any ? kOffByAgent : kOffByPerson;
+}
+
+std::string ClusterMember::WhyNotProved(NodeId node) const {
+  const std::string name = NameOf(node);
+  std::string text = fmt::format("node {} is lost, and its disk refuses nobody: ", name);
+  if (outside_.fencing == nullptr || !outside_.fencing->Has(name)) {
+    text += fmt::format("nobody has proved that {} is off", name);
+  } else if (const std::string trouble = outside_.fencing->trouble(name); trouble.empty()) {
+    return text + fmt::format("a fence agent switches {} off", name);
+  } else {
+    text += trouble;
+  }
+  return text + fmt::format(". See to it, then: gemel cluster confirm-dead {}", name);
+}
+
+void ClusterMember::TestFence(const std::string& name, const FenceReply& reply) const {
+  const std::string node(LastPart(name));
+  if (!name.starts_with("nodes/") || NumberOf(node) == 0)
+    return reply(std::unexpected(ResourceNotFound("node", name)));
+  if (outside_.fencing == nullptr || !outside_.fencing->Has(node))
+    return reply(std::unexpected(WrongState(
+        name,
+        fmt::format(
+            "{} has no fence agent for {}: declare fence_agents.{} in gemeld's configuration",
+            self_.name, node, node),
+        "NO_FENCE_AGENT")));
+  const cluster::Time begin = outside_.now();
+  outside_.fencing->Ask(
+      node, [this, alive = std::weak_ptr(alive_), begin, reply](const FenceOutcome& outcome) {
+        if (alive.expired()) return;
+        v1::FenceTest test;
+        test.set_node("nodes/" + self_.name);
+        test.set_power(
+            std::string(PowerWord(outcome.ended ? PowerOf(outcome.status) : FencePower::kUnknown)));
+        test.set_message(outcome.text);
+        const std::int64_t took = (outside_.now() - begin).us;
+        test.mutable_took()->set_seconds(took / 1'000'000);
+        test.mutable_took()->set_nanos(static_cast<std::int32_t>(took % 1'000'000 * 1000));
+        reply(std::move(test));
+      });
+}
+
 // Why a machine that was taken over cannot be written to by who had it.
 std::pair<std::string_view, std::string> ClusterMember::WhyFenced(const Machine& machine,
                                                                   const std::string& from) const {

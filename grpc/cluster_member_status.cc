@@ -43,8 +43,6 @@ std::string_view WantWord(Want want) {
   return "unknown";
 }
 
-// A fence: nothing but somebody's word that its node is off.
-constexpr std::string_view kPerson = "off (person)";
 constexpr double kFastClock = 1.02;  // as at a join
 
 bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
@@ -70,6 +68,8 @@ v1::ClusterNode ClusterMember::NodeMessage(NodeId node, const ClusterSeen& seen)
     message.set_version(info.version);
     message.set_memory_bytes(info.memory);
     for (const etcd::NodeNetwork& network : info.networks) message.add_networks(network.name);
+    for (const auto& [other, entry] : specs_.nodes())
+      if (CanFence(info.name, other)) message.add_fenced_by("nodes/" + entry.value.name);
   }
   const auto session = seen.sessions.find(node);
   if (session == seen.sessions.end()) return message;
@@ -99,7 +99,8 @@ void ClusterMember::FillMachine(const ClusterManager::MachineStatus& status, con
   out.set_unreadable(status.unreadable);
   out.add_fences("latch");
   if (machine.spec.machine.spec().disks_size() == 0) out.add_fences("no disk");
-  if (RefusesNobody(machine.spec.machine.spec())) out.add_fences(std::string(kPerson));
+  if (RefusesNobody(machine.spec.machine.spec()))
+    out.add_fences(std::string(FenceOf(machine, status.record.owner)));
   if (!WritesToTargets(machine.spec.machine.spec())) return;
   // What its targets can do was seen by whoever claimed them last.
   IscsiClusterDisks::Known known;
@@ -148,7 +149,7 @@ void ClusterMember::AddAlerts(v1::ClusterStatus& out) const {
     if (!machine.unreadable().empty())
       out.add_alerts(fmt::format("{}: {}", machine.name(), machine.unreadable()));
     for (const std::string& fence : machine.fences()) {
-      if (fence == kPerson)
+      if (fence == kOffByPerson)
         out.add_alerts(
             fmt::format("{}: its disk refuses nobody: after the loss of its node it is not started "
                         "before somebody has said that the node is off",

@@ -60,6 +60,7 @@ void ClusterMember::Weave() {
     StopThoseThatEnded();
     WeighAll();
     DeleteTheDeleted(manager_.machines());
+    SeeToFences();
   }
   TellStandings(manager_.machines());
   TellOfNodes();
@@ -217,11 +218,7 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
   } else if (runs || IsOff(machine.spec)) {
     say(machine.spec.reason, machine.spec.message);
   } else if (const NodeId node = WaitsForProofOf(status, seen); node != 0) {
-    say("NOT_PROVED_OFF",
-        fmt::format(
-            "node {} is lost, its disk refuses nobody, and nobody has proved that {} is off: "
-            "see to it, then gemel cluster confirm-dead {}",
-            NameOf(node), NameOf(node), NameOf(node)));
+    say("NOT_PROVED_OFF", WhyNotProved(node));
     standing.stuck = true;
   } else if (!machine.failure.empty()) {
     say("START_FAILED", machine.failure);

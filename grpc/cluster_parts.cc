@@ -27,11 +27,21 @@ Result<std::unique_ptr<ClusterParts>> ClusterParts::Create(const std::string& pa
   made->disks_ = std::move(disks);
   made->keeper_ = std::make_unique<KeeperSocket>(outside.loop, config.run_dir + "/keeper.sock",
                                                  [raw = made.get()] { raw->member_->Look(); });
+  made->fence_runs_ = std::make_unique<FenceRuns>(outside.loop);
+  made->fencing_ = std::make_unique<Fencing>(
+      outside.fence_agents,
+      [runs = made->fence_runs_.get()](const FenceAgent& agent, const std::string& action,
+                                       const Fencing::Done& done) {
+        runs->Run(agent, action, done);
+      },
+      cluster::BootTime);
+  self.can_fence = made->fencing_->nodes();
   made->member_ = std::make_unique<ClusterMember>(
       config.node, std::move(self),
       ClusterMember::Outside{outside.loop, outside.clock, made->kv_.get(), made->keeper_.get(),
                              made->disks_.get(), identity, outside.supervisor, outside.records,
-                             cluster::BootTime, known, outside.ordinary_memory, outside.peers});
+                             cluster::BootTime, known, outside.ordinary_memory, outside.peers,
+                             made->fencing_.get()});
   return made;
 }
 

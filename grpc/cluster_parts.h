@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,8 @@
 #include "etcd/config_follower.h"
 #include "grpc/cluster_disks.h"
 #include "grpc/cluster_member.h"
+#include "grpc/fence_run.h"
+#include "grpc/fencing.h"
 
 namespace gemel::daemon {
 
@@ -22,6 +25,7 @@ class ClusterParts {
     ClusterRecords* records = nullptr;
     std::function<std::uint64_t()> ordinary_memory = {};  // as ClusterMember's
     Directory<ClusterPeer>* peers = nullptr;
+    std::map<std::string, FenceAgent> fence_agents = {};  // by the node that each switches off
   };
 
   // An error names the file or the key of `config`, which `path` is followed for from then on. What
@@ -40,6 +44,8 @@ class ClusterParts {
   std::unique_ptr<etcd::ConfigFollower> follower_;  // ends before kv_
   std::unique_ptr<ClusterDisks> disks_;
   std::unique_ptr<KeeperSocket> keeper_;
+  std::unique_ptr<FenceRuns> fence_runs_;
+  std::unique_ptr<Fencing> fencing_;
   std::unique_ptr<ClusterMember> member_;
 };
 

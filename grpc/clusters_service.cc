@@ -109,4 +109,24 @@ ClustersService::Reactor* ClustersService::ConfirmNodeDead(
       });
 }
 
+// It is told of a machine outside, so it is for those who may change the node, and on record.
+ClustersService::Reactor* ClustersService::TestFence(Context* context,
+                                                     const v1::TestFenceRequest* request,
+                                                     v1::FenceTest* response) {
+  auto caller = Admit(context, "TestFence", Permission::kChange, request->name());
+  if (!caller)
+    return AnswerRecorded<v1::FenceTest>(services_, context, std::unexpected(caller.error()),
+                                         response);
+  auto* reactor = context->DefaultReactor();
+  services_->loop->Post(
+      [this, reactor, response, name = request->name(), caller = std::move(*caller)] {
+        member_->TestFence(name, [=, this](const ApiResult<v1::FenceTest>& result) {
+          services_->gate->Record(caller, "Clusters/TestFence", name, "",
+                                  result ? nullptr : &result.error());
+          FinishRecorded(services_, reactor, result, response);
+        });
+      });
+  return reactor;
+}
+
 }  // namespace gemel::daemon

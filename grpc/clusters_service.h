@@ -29,6 +29,8 @@ class ClustersService final : public v1::Clusters::CallbackService {
                        v1::ClusterNode* response) override;
   Reactor* ConfirmNodeDead(Context* context, const v1::ConfirmNodeDeadRequest* request,
                            v1::ClusterNode* response) override;
+  Reactor* TestFence(Context* context, const v1::TestFenceRequest* request,
+                     v1::FenceTest* response) override;
 
  private:
   // Asks the member for a change of a node's, as somebody who may and whose call is on record.

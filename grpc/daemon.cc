@@ -304,11 +304,11 @@ Status Daemon::BeginManager(std::function<void(Status)> ready) {
   if (cluster_config_) {
     etcd::NodeInfo self{config_.node, config_.tls_listen, GEMEL_VERSION, config_.memory_capacity,
                         false,        peer_listen_};
-    ASSIGN_OR_RETURN(
-        cluster_,
-        ClusterParts::Create(config_.cluster_file, *cluster_config_, std::move(self),
-                             {loop_.get(), &clock_, supervisor_.get(), manager_->records(),
-                              [this] { return OrdinaryMemory(published_); }, &published_.peers}));
+    ASSIGN_OR_RETURN(cluster_, ClusterParts::Create(
+                                   config_.cluster_file, *cluster_config_, std::move(self),
+                                   {loop_.get(), &clock_, supervisor_.get(), manager_->records(),
+                                    [this] { return OrdinaryMemory(published_); },
+                                    &published_.peers, config_.fence_agents}));
     manager_->Join(cluster_->member());
   }
   manager_->Begin(supervisor_.get(), std::move(ready));

@@ -81,6 +81,31 @@ IscsiTarget* TargetOf(const std::string& key, std::string_view what, DaemonConfi
               .targets[key.substr(kPrefix.size(), key.size() - kPrefix.size() - suffix.size())];
 }
 
+// "fence_agents.b.options.ip"
+Status SetFenceText(const std::string& key, const std::string& value, DaemonConfig& config) {
+  constexpr std::string_view kOption = "options.";
+  const std::string rest = key.substr(key.find('.') + 1);
+  const std::size_t dot = rest.find('.');
+  if (dot == 0 || dot == std::string::npos) return InvalidArgument("{}: unknown", key);
+  FenceAgent& agent = config.fence_agents[rest.substr(0, dot)];
+  const std::string what = rest.substr(dot + 1);
+  if (what == "agent")
+    agent.agent = value;
+  else if (what == "plug")
+    agent.plug = value;
+  else if (what == "secret_file")
+    agent.secret_file = value;
+  else if (what == "user")
+    agent.user = value;
+  else if (what == "timeout") {
+    ASSIGN_OR_RETURN(agent.timeout_seconds, ParseSeconds(key, value));
+  } else if (what.starts_with(kOption))
+    agent.options[what.substr(kOption.size())] = value;
+  else
+    return InvalidArgument("{}: unknown", key);
+  return {};
+}
+
 Status SetTargetText(const std::string& key, const std::string& value, DaemonConfig& config) {
   if (IscsiTarget* target = TargetOf(key, "portal", config))
     target->portal = value;
@@ -128,6 +153,8 @@ Status SetText(const std::string& key, const std::string& value, DaemonConfig& c
     ASSIGN_OR_RETURN(config.memory_capacity, ParseSize("memory_capacity", value));
   } else if (key.starts_with("pools.") && key.ends_with(".path") && key.size() > 11) {
     config.pools[key.substr(6, key.size() - 11)] = value;
+  } else if (key.starts_with("fence_agents.")) {
+    return SetFenceText(key, value, config);
   } else {
     return SetTargetText(key, value, config);
   }
@@ -198,6 +225,7 @@ Status ParseDaemonConfig(std::string_view text, DaemonConfig& config) {
                            parsed.error().description());
   }
   RETURN_IF_ERROR(SetTable("", parsed.table(), config));
+  for (const auto& [node, agent] : config.fence_agents) RETURN_IF_ERROR(Validate(node, agent));
   return Validate(config.iscsi);
 }
 

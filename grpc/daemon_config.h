@@ -28,6 +28,13 @@
 //   chap_user = "gemel"
 //   chap_secret_file = "/etc/gemel/san.secret"
 //   projects = ["web"]             # whose machines may have its disks; all if not said
+//   [fence_agents.b]               # how node b of the cluster is switched off from here
+//   agent = "/usr/sbin/fence_ipmilan"
+//   plug = "7"
+//   secret_file = "/etc/gemel/ipmi-b.secret"
+//   user = "nobody"
+//   timeout = "60"
+//   options.ip = "10.0.0.9"        # the agent's own
 #pragma once
 #include <sys/types.h>
 
@@ -38,6 +45,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "grpc/fence_agent.h"
 #include "grpc/iscsi_targets.h"
 
 namespace gemel::daemon {
@@ -51,6 +59,7 @@ struct DaemonConfig {
   std::vector<std::string> host_bridges;     // of the host, that networks may be
   std::map<std::string, std::string> pools;  // empty: "default" at <state_dir>/disks/default
   IscsiTargets iscsi;
+  std::map<std::string, FenceAgent> fence_agents;  // by the name of the node that each switches off
   LogLevel log_level = LogLevel::kInfo;
   std::uint64_t memory_capacity = 0;
   std::int64_t heartbeat_seconds = 10;  // a machine's process that is silent for so long is told of

@@ -41,7 +41,10 @@ class SpawnSettings {
 
   // Everything else of ours is close-on-exec, but what our parent left open is not.
   void SetFds(const ChildFds& fds) {
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (fds.in)
+      posix_spawn_file_actions_adddup2(&actions_, fds.in.get(), STDIN_FILENO);
+    else
+      posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (fds.out)
       posix_spawn_file_actions_adddup2(&actions_, fds.out.get(), STDOUT_FILENO);
     else
@@ -96,6 +99,7 @@ Result<std::string> FindProgram(std::string_view name, std::string_view build_fo
 
 Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<std::string> words,
                                          ChildFds fds) {
+  RETURN_IF_ERROR(MoveUp(fds.in));
   RETURN_IF_ERROR(MoveUp(fds.out));
   RETURN_IF_ERROR(MoveUp(fds.err));
   for (UniqueFd& fd : fds.fds) RETURN_IF_ERROR(MoveUp(fd));
@@ -123,6 +127,10 @@ Result<ChildProcess> ChildProcess::Spawn(const std::string& path, std::vector<st
 
 void ChildProcess::Signal(int number) const {
   if (pidfd_) kill(pid_, number);  // not reaped: the number is still its own
+}
+
+void ChildProcess::KillGroup() const {
+  if (pidfd_) kill(-pid_, SIGKILL);
 }
 
 int ChildProcess::Reap() {

@@ -19,9 +19,10 @@ namespace gemel::launch {
 Result<std::string> FindProgram(std::string_view name, std::string_view build_folder,
                                 const char* environment);
 
-// What a child has of ours: /dev/null as standard input, `out` or /dev/null as standard output, `err`
+// What a child has of ours: `in` or /dev/null as standard input, `out` or /dev/null as standard output, `err`
 // or our own stderr, and `fds` from 3 on. Nothing else, whatever our parent has left open.
 struct ChildFds {
+  UniqueFd in;
   UniqueFd out;
   UniqueFd err;
   std::vector<UniqueFd> fds;
@@ -45,6 +46,8 @@ class ChildProcess {
   int pidfd() const { return pidfd_.get(); }
   void Kill() const { Signal(SIGKILL); }
   void Signal(int number) const;
+  // It, and what it has begun in its session's first process group.
+  void KillGroup() const;
   // Waits for its end; how it was, as waitpid tells it. REQUIRES: alive().
   int Reap();
   // It goes on without us; the pidfd, by which its end can be seen and it can be reaped

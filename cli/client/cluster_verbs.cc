@@ -23,6 +23,7 @@ Verbs:
   status        nodes, machines, and what somebody should look at
   explain       why a machine is where it is
   confirm-dead  says that you have seen that a lost node is off
+  fence         test NODE: whether its fence agent answers
 Of the machine they are typed on, as root:
   init     makes it the first of a cluster
   invite   prints a token with which another may join, once
@@ -45,9 +46,22 @@ std::string HeadOf(const v1::ClusterStatus& status) {
                      status.trouble().empty() ? "" : ": ", status.trouble());
 }
 
+std::string FencersOf(const v1::ClusterNode& node) {
+  std::string names;
+  for (const std::string& name : node.fenced_by())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", LastPart(name));
+  return names;
+}
+
 std::string NodesOf(const v1::ClusterStatus& status) {
-  Table table(
-      {{"NODE"}, {"STATE"}, {"LAST BEAT"}, {"SESSION"}, {"MEMORY"}, {"ADDRESS"}, {"VERSION"}});
+  Table table({{"NODE"},
+               {"STATE"},
+               {"LAST BEAT"},
+               {"SESSION"},
+               {"MEMORY"},
+               {"ADDRESS"},
+               {"VERSION"},
+               {"FENCED BY"}});
   for (const v1::ClusterNode& node : status.nodes()) {
     table.Add({LastPart(node.name()),
                node.drained()          ? "drained"
@@ -55,7 +69,7 @@ std::string NodesOf(const v1::ClusterStatus& status) {
                : node.off_by().empty() ? "gone"
                                        : fmt::format("off ({})", node.off_by()),
                node.has_beat_age() ? Seconds(node.beat_age()) : "", node.session(),
-               RoughSize(node.memory_bytes()), node.address(), node.version()});
+               RoughSize(node.memory_bytes()), node.address(), node.version(), FencersOf(node)});
   }
   return table.Text(false, ColourWanted());
 }
@@ -133,7 +147,8 @@ Noun ClusterNoun() {
       {"join", ClusterJoin},       {"witness", ClusterWitness},
       {"members", ClusterMembers}, {"leave", ClusterLeave},
       {"replace", ClusterReplace}, {"backup", ClusterBackup},
-      {"restore", ClusterRestore}, {"confirm-dead", ClusterConfirmDead}};
+      {"restore", ClusterRestore}, {"confirm-dead", ClusterConfirmDead},
+      {"fence", ClusterFence}};
   return {"cluster", kHelp, kVerbs};
 }
 

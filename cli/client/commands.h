@@ -32,6 +32,7 @@ Status CompletionCommand(Words words);
 Status CompleteCommand(Words words);
 
 Status ClusterConfirmDead(Words words);
+Status ClusterFence(Words words);
 
 // Verbs of cluster that form one.
 Status ClusterInit(Words words);

@@ -188,3 +188,127 @@ def test_node_that_was_only_cut_off_goes_on_where_it_stood(pair):
     b.until("RUNNING", "a")
     a.until("RUNNING", "a")
     assert a.vmm(uid) == process and b.jail(uid) is None
+
+
+AGENT = """#!/bin/sh
+# A fence agent by the stdin protocol. What it fences is the processes in the file "pids".
+while read -r line; do
+  case $line in
+    action=*) action=${line#action=} ;;
+    folder=*) folder=${line#folder=} ;;
+  esac
+done
+echo "$action" >>"$folder/calls"
+. "$folder/behaviour"
+case $action in
+  off) kill -9 $(cat "$folder/pids") ;;
+  status)
+    for pid in $(cat "$folder/pids"); do
+      grep -q '^State:[[:space:]]*[ZX]' "/proc/$pid/status" 2>/dev/null || [ ! -e "/proc/$pid" ] || exit 0
+    done
+    exit 2 ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+class Agent:
+    """Of node b, for node a."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        self.path = folder / "fence_processes"
+        self.path.write_text(AGENT)
+        self.path.chmod(0o755)
+        (folder / "pids").write_text("")
+        self.behave("")
+
+    def behave(self, lines):
+        (self.folder / "behaviour").write_text(lines + "\n")
+
+    def calls(self):
+        file = self.folder / "calls"
+        return file.read_text().split() if file.exists() else []
+
+    def config(self):
+        return (f'[fence_agents.a]\nagent = "{self.path}"\nuser = "root"\ntimeout = "2"\n'
+                f'options.folder = "{self.folder}"\n')
+
+    def freeze(self, node):
+        """All of the node's processes stand still; the agent knows them."""
+        pids = [node.keeper.process.pid, node.daemon.process.pid,
+                *(pid for pid, _ in node.daemon.processes())]
+        (self.folder / "pids").write_text(" ".join(map(str, pids)))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return pids
+
+
+@pytest.fixture(name="fenced")
+def fenced_fixture(etcd, tmp_path, disk):
+    """Nodes a and b, of which b has an agent for a; the machine runs on a."""
+    agent = Agent(tmp_path / "agent")
+    plain = words_of(tmp_path, disk)
+
+    def words(number):
+        found = plain(number)
+        if number == 2:
+            with open(found[1], "a", encoding="utf-8") as file:
+                file.write(agent.config())
+        return found
+    with gemeld_node.pair_of(etcd, tmp_path, words) as nodes:
+        run_on_a(nodes, disk)
+        yield (*nodes, agent)
+
+
+def test_agent_kills_a_node_that_hangs_and_its_machine_starts_by_itself(fenced):
+    a, b, agent = fenced
+    uid = a.get().uid
+    console = a.console(uid)
+    acknowledged = console.number("ack")
+    assert "off (agent)" in b.gemel("cluster", "status")
+    agent.freeze(a)
+    b.until("RUNNING", "b")
+    assert agent.calls() == ["off", "status"]
+    assert b.console(uid).number("begin") > acknowledged
+    told = [("NODE_OFF", "FENCE_AGENT"), ("FENCED", "FENCE_AGENT")]
+    b.daemon.until(lambda: all(one in events(b) for one in told))
+    assert node_of(b, "a").off_by == "agent"
+
+
+@pytest.mark.parametrize("behaviour,says", [
+    ("test $action = off && exit 0", "status: says that it is on"),
+    ("echo Unable to connect; exit 1", "ended with status 1: Unable to connect"),
+    ("sleep 600", "did not end within 2 s"),
+])
+def test_agent_that_does_not_switch_it_off_is_tried_again_and_nothing_starts(fenced, behaviour, says):
+    a, b, agent = fenced
+    uid = a.get().uid
+    agent.behave(behaviour)
+    agent.freeze(a)
+    b.daemon.until(lambda: says in b.get().status.message)
+    assert b.get().status.reason == "NOT_PROVED_OFF"
+    b.daemon.until(lambda: ("FENCE_FAILED", "FENCE_AGENT_FAILED") in events(b))
+    b.daemon.until(lambda: agent.calls().count("off") >= 2)
+    assert b.jail(uid) is None
+    agent.behave("")
+    b.until("RUNNING", "b")
+
+
+def test_agent_is_asked_whether_it_answers(fenced):
+    a, b, agent = fenced
+    agent.freeze(a)
+    for pid in (agent.folder / "pids").read_text().split():
+        os.kill(int(pid), signal.SIGCONT)
+    assert "a: on, says the fence agent of b" in b.gemel("cluster", "fence", "test", "a")
+    messages = gemeld.v1("clusters")
+    said = b.daemon.stub("clusters", "Clusters").TestFence(messages.TestFenceRequest(name="nodes/a"))
+    assert (said.node, said.power, said.message) == ("nodes/b", "on", "")
+    assert agent.calls() == ["status"] * 2
+    failed = a.try_gemel("cluster", "fence", "test", "b")
+    assert failed.returncode != 0 and "fence_agents.b" in failed.stderr, failed
+    agent.behave("echo broken >&2; exit 7")
+    failed = b.try_gemel("cluster", "fence", "test", "a")
+    assert failed.returncode != 0 and "broken" in failed.stderr, failed
+    a.until("RUNNING", "a")

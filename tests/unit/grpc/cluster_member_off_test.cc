@@ -202,5 +202,103 @@ TEST_F(OpenDiskTest, DisksThatCannotBe_AreRefusedByField) {
   EXPECT_NE(refused.error().message().find("is a disk of projects/p/vms/web"), std::string::npos);
 }
 
+// ---- fence agents
+
+struct AgentTest : OpenDiskTest {
+  AgentTest() {
+    FenceAgent agent;
+    agent.agent = "/usr/sbin/fence_test";
+    b->agents["a"] = agent;
+    b->StartDaemon();
+    b->agent_says = [this](const std::string& action) { return Off(action); };
+    EXPECT_TRUE(Until([&] { return IsLive(*a) && IsLive(*b); }));
+  }
+  // As an agent does that can.
+  FenceOutcome Off(const std::string& action) {
+    if (action != "off") return {true, off ? 2 : 0, ""};
+    off = true;
+    return {true, 0, ""};
+  }
+  bool off = false;
+};
+
+TEST_F(AgentTest, NodeLost_IsSwitchedOffAndItsMachineStartsByItself) {
+  const VmUid uid = RunOpenOnA();
+  EXPECT_EQ(b->Show().machines(0).fences(1), "off (agent)");
+  EXPECT_EQ(b->Show().nodes(0).fenced_by(0), "nodes/b");
+  EXPECT_EQ(b->Show().alerts_size(), 0);
+  a->lost = true;
+  EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING b"; })) << b->Stands();
+  EXPECT_EQ(b->agent_calls, (std::vector<std::string>{"off", "status"}));
+  EXPECT_EQ(b->Show().nodes(0).off_by(), "agent");
+  EXPECT_TRUE(Explains("the fence agent of b has switched it off, and seen it off (session 1.1)"));
+  EXPECT_TRUE(Overrides().empty());
+  EXPECT_EQ(b->Calls("Start " + uid), 1);
+  EXPECT_EQ(b->Show().machines(0).fences(1), "off (person)");  // a has no agent for b
+}
+
+TEST_F(AgentTest, SaysThatItIsStillOn_NothingStartsAndItIsTriedAgain) {
+  const VmUid uid = RunOpenOnA();
+  b->agent_says = [](const std::string&) { return FenceOutcome{true, 0, ""}; };
+  a->lost = true;
+  ASSERT_TRUE(Until([&] { return b->Vm().status().reason() == "NOT_PROVED_OFF"; }));
+  After(10'000);
+  EXPECT_EQ(b->Calls("Start " + uid), 0);
+  EXPECT_GE(b->agent_calls.size(), 6U);
+  EXPECT_LE(b->agent_calls.size(), 12U);
+  EXPECT_NE(b->Vm().status().message().find("fence_test status: says that it is on"),
+            std::string::npos)
+      << b->Vm().status().message();
+  EXPECT_NE(b->Vm().status().message().find("gemel cluster confirm-dead a"), std::string::npos);
+  b->agent_says = [this](const std::string& action) { return Off(action); };
+  EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING b"; })) << b->Stands();
+}
+
+TEST_F(AgentTest, Hangs_NothingStartsUntilAPersonSaysSo) {
+  const VmUid uid = RunOpenOnA();
+  b->agent_says = nullptr;
+  LoseA();
+  After(10'000);
+  EXPECT_EQ(b->agent_calls, std::vector<std::string>{"off"});
+  EXPECT_EQ(b->Calls("Start " + uid), 0);
+  EXPECT_EQ(Confirm(kNodeA, Session(*b, kNodeA)), "");
+  EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING b"; })) << b->Stands();
+}
+
+TEST_F(AgentTest, NoMachineNeedsIt_NobodyIsShot) {
+  const VmUid uid = RunOnA();  // without a disk
+  a->lost = true;
+  EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING b"; })) << b->Stands();
+  After(2'000);
+  EXPECT_TRUE(b->agent_calls.empty());
+}
+
+TEST_F(AgentTest, NodeWithoutAMajority_ShootsNobody) {
+  v1::FailoverSpec failover;
+  failover.set_preferred_node("nodes/a");
+  RunOpenOnA();
+  b->CutKeeper(true);
+  After(2'600);
+  a->lost = true;
+  After(10'000);
+  EXPECT_TRUE(b->agent_calls.empty());
+}
+
+TEST_F(AgentTest, AgentsOfBothShowWhatTheyAre) {
+  a->agents["b"] = b->agents["a"];
+  a->StartDaemon();
+  ASSERT_TRUE(Until([&] { return IsLive(*a) && IsLive(*b); }));
+  RunOpenOnA();
+  EXPECT_TRUE(Until([&] { return b->Show().nodes(1).fenced_by_size() == 1; }));
+  std::optional<ApiResult<v1::FenceTest>> said;
+  b->member().TestFence(kNodeA, [&](ApiResult<v1::FenceTest> test) { said = std::move(test); });
+  ASSERT_TRUE(Until([&] { return said.has_value(); }));
+  ASSERT_TRUE(said->has_value());
+  EXPECT_EQ((*said)->power(), "on");
+  EXPECT_EQ(b->agent_calls, std::vector<std::string>{"status"});
+  b->member().TestFence("nodes/b", [&](ApiResult<v1::FenceTest> test) { said = std::move(test); });
+  EXPECT_NE(said->error().message().find("fence_agents.b"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace gemel::daemon

@@ -46,6 +46,10 @@ class MemberNode : ClusterDisks {
   // ---- what a test does to it
   bool lost = false;  // without power: nothing of it happens any more
   static constexpr std::uint64_t kMemory = 4ull << 30;
+  // Agents of its own for other nodes, from the next StartDaemon() on, and what they say; null: they hang.
+  std::map<std::string, FenceAgent> agents;
+  std::function<FenceOutcome(const std::string& action)> agent_says;
+  std::vector<std::string> agent_calls;
   std::uint64_t ordinary_memory = 0;  // of it, what machines of its own have
   IscsiClusterDisks::Known known;     // of each machine's disks
   // As if it had been killed and begun anew; machines run on.
@@ -57,6 +61,16 @@ class MemberNode : ClusterDisks {
     manager_ = std::make_unique<VmManager>(loop_, timers_.get(), &clock_, &store_, published.get(),
                                            Options());
     etcd::NodeInfo self{name(), "", "1", kMemory};
+    fencing_ = std::make_unique<Fencing>(
+        agents,
+        [this](const FenceAgent&, const std::string& action, Fencing::Done done) {
+          agent_calls.push_back(action);
+          later_.Add([this, action, done = std::move(done)] {
+            if (agent_says) done(agent_says(action));
+          });
+        },
+        [this] { return Now(); });
+    self.can_fence = fencing_->nodes();
     member_ =
         std::make_unique<ClusterMember>(id_, self,
                                         ClusterMember::Outside{loop_,
@@ -69,7 +83,9 @@ class MemberNode : ClusterDisks {
                                                                manager_->records(),
                                                                [this] { return Now(); },
                                                                [this](ClusterVm) { return known; },
-                                                               [this] { return ordinary_memory; }});
+                                                               [this] { return ordinary_memory; },
+                                                               nullptr,
+                                                               fencing_.get()});
     manager_->Join(member_.get());
     manager_->Begin(&supervisor_, [](const Status& status) { EXPECT_TRUE(status.has_value()); });
   }
@@ -268,6 +284,7 @@ class MemberNode : ClusterDisks {
       loop_, [this](const VmUid& uid, const VmEvent& event) { manager_->OnVmEvent(uid, event); }};
   std::unique_ptr<Timers> timers_;
   std::unique_ptr<VmManager> manager_;
+  std::unique_ptr<Fencing> fencing_;
   std::unique_ptr<ClusterMember> member_;
   std::optional<ApiResult<v1::Operation>> reply_;
   int calls_ = 0;
