@@ -58,7 +58,7 @@ struct NodeInfo {
   std::uint64_t memory = 0;  // bytes for machines of the cluster
   bool drained = false;
   std::string peer_address{};  // where its gemeld takes calls of other nodes; empty: nowhere
-  std::vector<NodeNetwork> networks{};  // by name
+  std::vector<NodeNetwork> networks{};   // by name
   std::vector<std::string> can_fence{};  // nodes, by name, that it has a fence agent for
   bool operator==(const NodeInfo&) const = default;
 };

@@ -229,8 +229,8 @@ def test_node_without_the_network_is_no_candidate_until_it_has_it(site):
     a, b = site.nodes
     network(a)
     until_networks_are_known(site.nodes, 1)
-    spec = ("--kernel", str(gemeld.GUESTS / "guest-wire"), "--machine", "micro-1", "--memory", "16M",
-            "--failover", "preferred=b", "--project", "p", "--start", "--wait")
+    spec = ("--kernel", str(gemeld.GUESTS / "guest-console"), "--cmdline", "echo", "--machine", "micro-1",
+            "--memory", "32M", "--failover", "preferred=b", "--project", "p", "--start", "--wait")
     b.gemel("vm", "create", "web", "--nic", "lan", *spec)
     b.until("RUNNING", "a")
     text = b.gemel("cluster", "explain", "--project", "p", "web")

@@ -71,7 +71,7 @@ TEST_F(SqliteStoreTest, Deletes_TakeRequestsOfOperationsAlong) {
 TEST_F(SqliteStoreTest, LastDecisionsOfNodes_OutliveTheirEvents) {
   auto store = std::move(*SqliteStore::Open(Path()));
   Batch batch;
-  for (const std::uint64_t number : {4, 5}) {
+  for (const std::uint64_t number : {4U, 5U}) {
     v1::Event event;
     event.mutable_decision()->set_node("nodes/a");
     event.mutable_decision()->set_number(number);
