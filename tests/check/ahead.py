@@ -4,7 +4,9 @@ Nothing depends on it. The phases make their builds themselves and find done wha
 needs the processors ends it.
 """
 
+import contextlib
 import os
+import pathlib
 import signal
 import sys
 
@@ -20,6 +22,9 @@ def begin(names):
     # SCHED_IDLE: what waits for an event gets the processor at once, as if this were not there.
     argv = ["chrt", "--idle", "0", sys.executable, "-B", __file__, *names]
     _process = shell.begin(argv, shell.LOGS / "ahead.log")
+    # Where sessions are groups of the scheduler (sched(7), autogroup), that holds within ours alone.
+    with contextlib.suppress(OSError):
+        pathlib.Path(f"/proc/{_process.pid}/autogroup").write_text("19", encoding="ascii")
 
 
 def end():
