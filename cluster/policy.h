@@ -51,6 +51,7 @@ struct Placement {
     kNoCapacity,
     kApart,      // each node that could have it has another of its group
     kNoNetwork,  // each usable node lacks what it needs
+    kPaused,     // somebody asked for that: it stays where it is, and is started nowhere
   };
   std::uint32_t vm = 0;
   NodeId node = 0;

@@ -177,6 +177,11 @@ void VmAgent::Start(const Now& at, AgentStep* step) {
     ProposeState(at, VmState::kRunning, {}, step);
     return;
   }
+  // Nothing of it was started in this life, or nothing is left of that: it need not be, to be given away.
+  if (process.state == State::kNone && at.input.want == Want::kGiveAway) {
+    Leave(at, step);
+    return;
+  }
   if (!confirmed_) {
     ProposeState(at, VmState::kStarting, {}, step);
     return;
@@ -189,13 +194,17 @@ void VmAgent::Start(const Now& at, AgentStep* step) {
 void VmAgent::Keep(const Now& at, AgentStep* step) {
   const Process& process = at.input.process;
   if (at.input.want == Want::kGiveAway) {
-    Ownership next = record_;
-    next.state = VmState::kMoving;
-    next.reserved_for = at.input.want_node;
-    Propose(at, next, {}, step);
+    Leave(at, step);
   } else if (process.state == State::kNone) {
     ProposeState(at, VmState::kStarting, {}, step);  // it ended by itself: start it again
   }
+}
+
+void VmAgent::Leave(const Now& at, AgentStep* step) {
+  Ownership next = record_;
+  next.state = VmState::kMoving;
+  next.reserved_for = at.input.want_node;
+  Propose(at, next, {}, step);
 }
 
 // Storage refused it, or it is shut though the session lives: a latch is for ever.

@@ -118,6 +118,7 @@ class VmAgent {
   void Start(const Now& at, AgentStep* step);
   void Retake(const Now& at, AgentStep* step);
   void Keep(const Now& at, AgentStep* step);
+  void Leave(const Now& at, AgentStep* step);
   void GiveAway(const Now& at, AgentStep* step);
   void Propose(const Now& at, const Ownership& next, Txn txn, AgentStep* step);
   void ProposeState(const Now& at, VmState state, Txn proof, AgentStep* step);

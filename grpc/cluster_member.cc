@@ -169,6 +169,13 @@ Status ClusterMember::MayChange() const {
   return {};
 }
 
+Status ClusterMember::KnowsLevel(std::uint32_t level, std::string_view what) const {
+  if (!specs_.level() || *specs_.level() >= level) return {};
+  return FailedPrecondition(
+      "members of feature level {} do not know {}: upgrade Gemel on all of them first (level {})",
+      *specs_.level(), what, level);
+}
+
 bool ClusterMember::KnowsNode(const std::string& name) const { return NumberOf(name) != 0; }
 
 std::map<std::string, etcd::NodeNetwork> ClusterMember::NetworksOf(const std::string& name) const {
@@ -234,6 +241,9 @@ bool ClusterMember::OnVmEvent(const VmUid& uid, const VmEvent& event) {
 void ClusterMember::OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit) {
   const bool wanted = machine.wish.want == cluster::Want::kRun && !machine.ended;
   if (!wanted || exit.cause == VmExitCause::kPoweredOff) return;
+  // Nothing is left that could go on: nobody has it until it is resumed.
+  if (IsPaused(machine.spec) && !IsWanted(exit.cause))
+    return manager_.Want(vm, cluster::Want::kGiveAway);
   const v1::FailoverSpec& policy = machine.spec.machine.spec().failover();
   const cluster::Time now = outside_.now();
   const cluster::Time window = ToPolicy(policy, 0, 0).window;

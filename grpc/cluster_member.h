@@ -39,6 +39,9 @@ inline constexpr std::string_view kOffByAgent = "off (agent)";
 // "person", "agent"; empty: nobody.
 std::string_view OffWord(cluster::OffBy off);
 
+// Whether it shall stand still where it is.
+bool IsPaused(const ClusterSpec& spec);
+
 class ClusterMember final : public ClusterSeat {
  public:
   struct Outside {
@@ -68,7 +71,7 @@ class ClusterMember final : public ClusterSeat {
   Status MayChange() const override;
   bool KnowsNode(const std::string& name) const override;
   std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const override;
-  Status KnowsOffProofs() const override;
+  Status KnowsLevel(std::uint32_t level, std::string_view what) const override;
   void Create(const ClusterSpec& spec, Created done) override;
   void Change(const ClusterSpec& spec, Done done) override;
   void StopItself(std::uint32_t vm, const std::string& reason, const std::string& message) override;
@@ -196,6 +199,9 @@ class ClusterMember final : public ClusterSeat {
   void SayWhoIAm();
   void TellPeers();
   void TellStandings(const std::vector<ClusterManager::MachineStatus>& status);
+  std::optional<std::pair<std::string, std::string>> ObstacleOf(
+      const ClusterManager::MachineStatus& status, const Machine& machine,
+      const ClusterStanding& standing, const ClusterSeen& seen) const;
   ClusterStanding StandingOf(const ClusterManager::MachineStatus& status, const Machine& machine,
                              const ClusterSeen& seen) const;
   void OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit);

@@ -67,7 +67,7 @@ void ClusterMember::TellOfMachine(Machine& machine, const ClusterStanding& next,
            fmt::format("from node {}{}", from, lost ? ", which was lost" : ""));
   else if (before.latched)
     TellOf(machine, v1::EVENT_TYPE_RESUMED, next.epoch, "MAJORITY_BACK",
-           "it goes on where it stood");
+           IsPaused(machine.spec) ? "it stays paused" : "it goes on where it stood");
 }
 
 void ClusterMember::TellOfNodes() {

@@ -48,15 +48,6 @@ std::string_view OffWord(OffBy off) {
   return "unknown";
 }
 
-Status ClusterMember::KnowsOffProofs() const {
-  constexpr std::uint32_t kLevel = 2;  // member/record.h
-  if (!specs_.level() || *specs_.level() >= kLevel) return {};
-  return FailedPrecondition(
-      "members of feature level {} do not know that it must be proved off: upgrade Gemel on all of "
-      "them first (level {})",
-      *specs_.level(), kLevel);
-}
-
 NodeId ClusterMember::WaitsForProofOf(const ClusterManager::MachineStatus& status,
                                       const ClusterSeen& seen) {
   const auto session = seen.sessions.find(status.waits_for);
@@ -93,7 +84,7 @@ void ClusterMember::ConfirmDead(const DeadNode& word, const DrainReply& reply) {
   if (auto good = CheckWord(word); !good) return reply(std::unexpected(good.error()));
   if (const Status may = MayChange(); !may)
     return reply(std::unexpected(FromError(may.error(), "NO_MAJORITY")));
-  if (const Status known = KnowsOffProofs(); !known)
+  if (const Status known = KnowsLevel(kOffProofsLevel, "proofs that a node is off"); !known)
     return reply(std::unexpected(FromError(known.error(), "UPGRADE_FIRST")));
   if (const auto lost = LostSession(word); !lost) return reply(std::unexpected(lost.error()));
   const std::string text =

@@ -43,6 +43,11 @@ std::string_view WantWord(Want want) {
   return "unknown";
 }
 
+std::string_view ShallBeWord(v1::DesiredState desired) {
+  if (desired == v1::DESIRED_STATE_STOPPED) return "stopped";
+  return desired == v1::DESIRED_STATE_PAUSED ? "paused" : "running";
+}
+
 constexpr double kFastClock = 1.02;  // as at a join
 
 bool WritesToTargets(const v1::VirtualMachineSpec& spec) {
@@ -210,12 +215,11 @@ bool ClusterMember::Explain(const std::string& name, v1::Explanation& out) const
     const Machine& machine = found->second;
     FillMachine(status, machine, *out.mutable_machine());
     const v1::ClusterMachine& shown = out.machine();
-    std::string text = fmt::format(
-        "{}: {} shall be {}; its record is {}{}{}; node {} would {} it ({})", name,
-        machine.spec.machine.name(),
-        machine.spec.machine.desired_state() == v1::DESIRED_STATE_STOPPED ? "stopped" : "running",
-        shown.record(), shown.owner().empty() ? "" : " of ", shown.owner(), self_.name,
-        shown.wish(), shown.why());
+    std::string text =
+        fmt::format("{}: {} shall be {}; its record is {}{}{}; node {} would {} it ({})", name,
+                    machine.spec.machine.name(), ShallBeWord(machine.spec.machine.desired_state()),
+                    shown.record(), shown.owner().empty() ? "" : " of ", shown.owner(), self_.name,
+                    shown.wish(), shown.why());
     if (machine.told && !machine.told->reason.empty())
       text += fmt::format("; {}: {}", machine.told->reason, machine.told->message);
     FillObstacles(machine, out);

@@ -47,6 +47,10 @@ std::string Capitals(std::string_view word) {
 
 }  // namespace
 
+bool IsPaused(const ClusterSpec& spec) {
+  return spec.machine.desired_state() == v1::DESIRED_STATE_PAUSED && !spec.deleting;
+}
+
 // Everything that follows from what etcd and the processes show, in one pass.
 void ClusterMember::Weave() {
   if (!began_ || !specs_.known() || !manager_.shown()) return;
@@ -115,6 +119,8 @@ WishedVm ClusterMember::WishedOf(ClusterVm vm, const Machine& machine,
   wished.memory = MemoryNeed(spec);
   wished.off = IsOff(machine.spec);
   wished.asked = machine.revision;
+  wished.paused = IsPaused(machine.spec);
+  wished.here = machine.begun;
   wished.barred = BarredOf(spec);
   wished.leaves =
       !machine.begun && !machine.failure.empty() &&
@@ -190,6 +196,27 @@ void ClusterMember::WeighAll() {
 
 // ---- how machines stand -------------------------------------------------------------------------
 
+// What keeps it from what it shall be until something is changed: a stable word, and that for people.
+std::optional<std::pair<std::string, std::string>> ClusterMember::ObstacleOf(
+    const ClusterManager::MachineStatus& status, const Machine& machine,
+    const ClusterStanding& standing, const ClusterSeen& seen) const {
+  using Obstacle = std::pair<std::string, std::string>;
+  const bool gone = !standing.owner_open || status.record.state == VmState::kFree;
+  if (IsPaused(machine.spec) && !standing.here && gone)
+    return Obstacle(kPausedLost,
+                    "what was paused has gone with its process or its node: once it is resumed, "
+                    "its guest begins anew");
+  if (const NodeId node = WaitsForProofOf(status, seen); node != 0)
+    return Obstacle("NOT_PROVED_OFF", WhyNotProved(node));
+  if (!machine.failure.empty()) return Obstacle("START_FAILED", machine.failure);
+  if (machine.wish.why == Why::kNoNetwork)
+    return Obstacle("NO_NETWORK", DescribeObstacles(machine));
+  if (IsStuck(machine.wish.why))
+    return Obstacle(Capitals(WhyWord(machine.wish.why)),
+                    "no node may have it now: gemel cluster explain says why");
+  return std::nullopt;
+}
+
 ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& status,
                                           const Machine& machine, const ClusterSeen& seen) const {
   using State = cluster::Process::State;
@@ -217,18 +244,8 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
     say("NO_MAJORITY", "paused: this node is no member of a majority");
   } else if (runs || IsOff(machine.spec)) {
     say(machine.spec.reason, machine.spec.message);
-  } else if (const NodeId node = WaitsForProofOf(status, seen); node != 0) {
-    say("NOT_PROVED_OFF", WhyNotProved(node));
-    standing.stuck = true;
-  } else if (!machine.failure.empty()) {
-    say("START_FAILED", machine.failure);
-    standing.stuck = true;
-  } else if (machine.wish.why == Why::kNoNetwork) {
-    say("NO_NETWORK", DescribeObstacles(machine));
-    standing.stuck = true;
-  } else if (IsStuck(machine.wish.why)) {
-    say(Capitals(machine.wish.why == Why::kStays ? "" : WhyWord(machine.wish.why)),
-        "no node may have it now: gemel cluster explain says why");
+  } else if (auto obstacle = ObstacleOf(status, machine, standing, seen)) {
+    say(std::move(obstacle->first), std::move(obstacle->second));
     standing.stuck = true;
   } else if (!standing.owner.empty() && !standing.owner_open) {
     say("NODE_LOST", fmt::format("node {} is lost", standing.owner));

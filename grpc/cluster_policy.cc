@@ -103,6 +103,8 @@ std::string_view WhyWord(cluster::Placement::Why why) {
       return "apart";
     case Why::kNoNetwork:
       return "no-network";
+    case Why::kPaused:
+      return "paused";
   }
   return "unknown";
 }

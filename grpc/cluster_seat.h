@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cluster/records.h"
@@ -27,6 +28,13 @@ struct ClusterSpec {
   // The calls that made it so. Of a change: the one that asks for it; etcd keeps some before it, too.
   std::vector<etcd::MachineCall> calls{};
 };
+
+// Feature levels (member/record.h) of what may be asked for of a machine.
+inline constexpr std::uint32_t kOffProofsLevel = 2;
+inline constexpr std::uint32_t kPausesLevel = 3;
+
+// Why a machine that is paused is not: what stood still has gone with its process or its node.
+inline constexpr std::string_view kPausedLost = "PAUSED_LOST";
 
 // How a machine stands, as far as this node knows.
 struct ClusterStanding {
@@ -62,8 +70,8 @@ class ClusterSeat {
   virtual bool KnowsNode(const std::string& name) const = 0;
   // What other nodes say of their networks of that name, by their names.
   virtual std::map<std::string, etcd::NodeNetwork> NetworksOf(const std::string& name) const = 0;
-  // kFailedPrecondition: not all nodes know that who had a machine may have to be proved off.
-  virtual Status KnowsOffProofs() const = 0;
+  // kFailedPrecondition: not all members understand records of that feature level, which `what` needs.
+  virtual Status KnowsLevel(std::uint32_t level, std::string_view what) const = 0;
   // Both change what etcd has, or nothing: kAborted if somebody else did at the same moment,
   // kAlreadyExists. After kUnavailable it is not known.
   virtual void Create(const ClusterSpec& spec, Created done) = 0;

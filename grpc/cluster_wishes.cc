@@ -59,6 +59,14 @@ Wish Goes(const WishedVm& vm, const Ownership& record, NodeId me, bool drained) 
   return {vm.vm, record.reserved_for == me ? Want::kRun : Want::kLeave, 0, why};
 }
 
+// Of one that is paused: only its process can go on, so it is kept, whatever else would move it; and without
+// one it is nobody's until it is resumed.
+Wish Rests(const WishedVm& vm, const Ownership& record, NodeId me) {
+  const bool mine = record.owner == me && record.state != VmState::kFree;
+  if (!mine) return {vm.vm, Want::kLeave, 0, Why::kPaused};
+  return {vm.vm, vm.here ? Want::kRun : Want::kGiveAway, 0, Why::kPaused};
+}
+
 }  // namespace
 
 ClusterWishes::Sorted ClusterWishes::Sort(cluster::Time now, std::span<const WishedVm> vms,
@@ -74,7 +82,12 @@ ClusterWishes::Sorted ClusterWishes::Sort(cluster::Time now, std::span<const Wis
       sorted.wishes.push_back({vm.vm, mine ? Want::kGiveAway : Want::kLeave, 0, Why::kStays});
       continue;
     }
-    if (reserved != 0) {
+    if (vm.paused) {
+      sorted.wishes.push_back(Rests(vm, record, me_));
+      if (machine.owner == 0) continue;
+      machine.policy.fail_back = false;  // it takes room where it is, and holds up nobody
+      machine.running = true;
+    } else if (reserved != 0) {
       sorted.wishes.push_back(Goes(vm, record, me_, drained));
       machine.owner = reserved;  // its room is taken there
     } else {

@@ -27,6 +27,8 @@ struct WishedVm {
   cluster::Revision asked{};              // of etcd, when that was said last
   std::vector<cluster::NodeId> barred{};  // nodes that cannot have it
   bool leaves = false;                    // this node, where it could not be started for that
+  bool paused = false;                    // it shall stand still where it is
+  bool here = false;                      // it has a process on this node, whose guest has begun
 };
 
 struct WishedNode {

@@ -39,7 +39,8 @@ Result<std::shared_ptr<grpc::Channel>> Connect(const std::string& address,
 }  // namespace
 
 bool IsForProcess(std::string_view method) {
-  return method == "VirtualMachines/Shutdown" || method == "VirtualMachines/Reset";
+  return method == "VirtualMachines/Shutdown" || method == "VirtualMachines/Reset" ||
+         method == "VirtualMachines/Pause" || method == "VirtualMachines/Resume";
 }
 
 std::string Forwarder::NodeOf(const access::Caller& caller, std::string_view machine) const {
@@ -47,6 +48,8 @@ std::string Forwarder::NodeOf(const access::Caller& caller, std::string_view mac
   const auto vm = published_->vms.Get(machine);
   if (vm == nullptr || !vm->spec().has_failover() || !vm->status().node().starts_with(kNodes))
     return "";
+  // Its last owner has nothing of it: what shall become of it any node may say.
+  if (vm->status().state() == v1::VIRTUAL_MACHINE_STATE_FAILED) return "";
   std::string node(LastPart(vm->status().node()));
   const auto peer = node == node_ ? nullptr : published_->peers.Get(node);
   if (peer == nullptr || peer->address.empty()) return "";

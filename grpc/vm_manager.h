@@ -170,6 +170,7 @@ class VmManager : private ClusterRecords {
     ClusterStanding standing;
     bool stood = false;         // `standing` was told
     bool cluster_call = false;  // a change of it in etcd is under way
+    bool held = false;  // its process here was paused for somebody; the latch is another thing
   };
   struct Waiter {
     std::string operation;
@@ -214,7 +215,6 @@ class VmManager : private ClusterRecords {
   void SupersedeTaken(Batch& batch, const Vm& vm, const v1::Operation& by) const;
   void BeginCluster(const Adoption& adoption);
   void FillClusterStatus(const Vm& vm, StoredVm& next) const;
-  void PursueHere(Vm& vm);
   bool TakeSpec(const ClusterSpec& spec) override;
   bool DropSpec(const VmUid& uid) override;
   v1::VirtualMachine StoppedSpec(const VmUid& uid) const override;
@@ -226,6 +226,14 @@ class VmManager : private ClusterRecords {
   ApiResult<std::vector<DiskConfig>> DisksOf(const VmUid& uid) const override;
   std::map<std::string, std::uint64_t> TakenEvents() const override;
   bool TakeEvents(const std::vector<v1::Event>& events) override;
+
+  // vm_manager_pause.cc
+  ApiResult<void> CheckPause(const Vm& vm) const;
+  Process ClusterProcess(const Vm& vm, v1::DesiredState desired) const;
+  static bool IsStuck(const Vm& vm, v1::DesiredState desired);
+  void PursueHere(Vm& vm);
+  void Turn(Vm& vm, Process to);
+  bool OnTurned(Vm& vm, Process to, const Status& status);
 
   // vm_manager_state.cc
   void Touch(v1::VirtualMachine& vm) const;
@@ -263,6 +271,9 @@ class VmManager : private ClusterRecords {
   void SettleEnd(const Vm& vm, StoredVm& next, Batch& batch) const;
   void SettleFailure(const Vm& vm, StoredVm& next, Batch& batch) const;
   void SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const;
+  static bool HasComeAbout(const Vm& vm, std::string_view verb);
+  std::optional<ApiError> WhyNever(const Vm& vm, const StoredVm& next,
+                                   const v1::Operation& operation) const;
   void Pursue(Vm& vm);
   void PursueRunning(Vm& vm);
   void PowerOff(Vm& vm);

@@ -446,12 +446,12 @@ void VmManager::Reset(CallInfo call, v1::ResetVirtualMachineRequest request, Rep
 void VmManager::Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Reply reply) {
   Act(call, request, reply,
       [&](Vm& vm, StoredVm& next, v1::Operation& operation, Batch& batch) -> ApiResult<void> {
-        if (IsClusters(vm))
-          return std::unexpected(
-              WrongState(request.name(), request.name() + " is the cluster's: it has no pause"));
+        if (auto here = CheckHere(vm, "paused"); !here) return here;
         if (vm.process != Process::kRunning || vm.off_asked ||
             next.vm.desired_state() != v1::DESIRED_STATE_RUNNING)
           return std::unexpected(WrongState(request.name(), request.name() + " does not run"));
+        if (auto may = CheckPause(vm); !may) return may;
+        if (IsClusters(vm)) operation.mutable_metadata()->set_node("nodes/" + options_.node);
         return ChangeDesired(vm, next, v1::DESIRED_STATE_PAUSED, operation, batch);
       });
 }
@@ -459,8 +459,14 @@ void VmManager::Pause(CallInfo call, v1::PauseVirtualMachineRequest request, Rep
 void VmManager::Resume(CallInfo call, v1::ResumeVirtualMachineRequest request, Reply reply) {
   Act(call, request, reply,
       [&](Vm& vm, StoredVm& next, v1::Operation& operation, Batch& batch) -> ApiResult<void> {
-        if (next.vm.desired_state() != v1::DESIRED_STATE_PAUSED || vm.process == Process::kNone)
+        const bool gone = vm.process == Process::kNone;
+        if (next.vm.desired_state() != v1::DESIRED_STATE_PAUSED || (gone && !IsClusters(vm)))
           return std::unexpected(WrongState(request.name(), request.name() + " is not paused"));
+        // One of the cluster's begins anew on any node if nothing is left of what was paused.
+        if (!gone)
+          if (auto here = CheckHere(vm, "resumed"); !here) return here;
+        if (!gone && IsClusters(vm))
+          operation.mutable_metadata()->set_node("nodes/" + options_.node);
         return ChangeDesired(vm, next, v1::DESIRED_STATE_RUNNING, operation, batch);
       });
 }

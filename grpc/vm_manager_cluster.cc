@@ -28,7 +28,7 @@ constexpr std::int64_t kCallsMatterSeconds = 24 * 3600;
 
 bool SaysWhetherItRuns(std::string_view verb) {
   return verb == "Create" || verb == "Start" || verb == "Stop" || verb == "Shutdown" ||
-         verb == "Delete";
+         verb == "Delete" || verb == "Pause" || verb == "Resume";
 }
 
 // What somebody asks for; all else of a record is this node's.
@@ -77,7 +77,8 @@ ApiResult<void> VmManager::CheckCluster(const v1::VirtualMachine& vm,
 ApiResult<void> VmManager::CheckOpenDisks(const v1::VirtualMachine& vm,
                                           std::string_view prefix) const {
   if (!RefusesNobody(vm.spec())) return {};
-  if (const Status known = cluster_->KnowsOffProofs(); !known)
+  if (const Status known = cluster_->KnowsLevel(kOffProofsLevel, "disks that refuse nobody");
+      !known)
     return std::unexpected(FromError(known.error(), "UPGRADE_FIRST"));
   for (int i = 0; i < vm.spec().disks_size(); ++i) {
     const v1::DiskAttachment& disk = vm.spec().disks(i);
@@ -238,6 +239,7 @@ void VmManager::FinishInCluster(CallInfo call, StoredVm next, Batch batch, v1::O
         CopyWanted(next.vm, merged.vm);
         merged.deleting = next.deleting;
         if (still->standing.here) merged.running_spec = next.running_spec;
+        still->process = ClusterProcess(*still, merged.vm.desired_state());
         FillStatus(*still, merged);
         Renumber(batch);
         AddStateEvent(batch, *still, merged, &operation);
@@ -255,8 +257,9 @@ void VmManager::BeginCluster(const Adoption& adoption) {
   if (cluster_ == nullptr) return;
   std::vector<ClusterSeat::AdoptedMachine> machines;
   for (const AdoptedVm& found : adoption.vms) {
-    const Vm* vm = FindUid(found.uid);
+    Vm* const vm = FindUid(found.uid);
     if (vm == nullptr || !IsClusters(*vm)) continue;
+    vm->held = found.state == AdoptedVm::State::kLive && found.info.state == VmState::kPaused;
     machines.push_back({vm->stored.vm.status().failover().number(), found});
   }
   cluster_->Begin(std::move(machines));
@@ -265,7 +268,7 @@ void VmManager::BeginCluster(const Adoption& adoption) {
 bool VmManager::TakeSpec(const ClusterSpec& spec) {
   const std::string& name = spec.machine.name();
   const std::string problem = "cluster/" + name;
-  const Vm* const known = FindUid(spec.machine.uid());
+  Vm* const known = FindUid(spec.machine.uid());
   if (creating_.contains(name) || (known != nullptr && known->cluster_call)) return false;
   if (known == nullptr && vms_.contains(name)) {
     published_->problems.Put(
@@ -275,6 +278,7 @@ bool VmManager::TakeSpec(const ClusterSpec& spec) {
     return false;
   }
   published_->problems.Remove(problem);
+  if (known != nullptr) known->process = ClusterProcess(*known, spec.machine.desired_state());
   Vm fresh;
   const Vm& vm = known != nullptr ? *known : fresh;
   StoredVm next = vm.stored;
@@ -335,16 +339,9 @@ v1::VirtualMachine VmManager::StoppedSpec(const VmUid& uid) const {
 void VmManager::OnStanding(const VmUid& uid, const ClusterStanding& standing) {
   Vm* const vm = FindUid(uid);
   if (vm == nullptr) return;
-  using State = cluster::VmState;
   vm->standing = standing;
   vm->stood = true;
-  vm->process = Process::kNone;
-  if (standing.owner_open && standing.record != State::kFree) {
-    const bool runs = standing.record == State::kRunning || standing.record == State::kMoving;
-    vm->process = runs && standing.begun ? Process::kRunning : Process::kStarting;
-  }
-  // What stands still here and is nobody else's, though this node's session be over.
-  if (standing.latched && standing.owner == options_.node) vm->process = Process::kPaused;
+  vm->process = ClusterProcess(*vm, vm->stored.vm.desired_state());
   Reconcile(vm->stored.vm.name());
 }
 
@@ -377,13 +374,6 @@ bool VmManager::TakeEvents(const std::vector<v1::Event>& events) {
   return true;
 }
 
-// Of what calls ask, what is not the cluster's to do.
-void VmManager::PursueHere(Vm& vm) {
-  if (cluster_ == nullptr || !vm.standing.here || vm.busy || vm.process != Process::kRunning)
-    return;
-  PursueRunning(vm);
-}
-
 void VmManager::PrepareClusterStart(const VmUid& uid, Prepared done) {
   Vm* const vm = FindUid(uid);
   if (vm == nullptr) return done(std::unexpected(ResourceNotFound("vm", uid)));
@@ -400,6 +390,9 @@ ApiResult<VmStart> VmManager::ReadyClusterStart(Vm& vm) {
     return std::unexpected(
         MakeApiError(Code::kFailedPrecondition, "NO_NETWORK",
                      fmt::format("node {} cannot have it: {}", options_.node, why)));
+  if (vm.stored.vm.desired_state() == v1::DESIRED_STATE_PAUSED)
+    return std::unexpected(MakeApiError(Code::kFailedPrecondition, kPausedLost,
+                                        "it is paused: it is not started before it is resumed"));
   auto start = PrepareStart(vm);
   if (!start) return start;
   StoredVm next = vm.stored;
@@ -418,6 +411,7 @@ void VmManager::OnClusterBegun(const VmUid& uid) {
 void VmManager::OnClusterEnded(const VmUid& uid) {
   Vm* const vm = FindUid(uid);
   if (vm == nullptr) return;
+  vm->held = false;
   ClosePorts(uid, vm->stored.running_spec);
   if (vm->stored.running_spec.ByteSizeLong() == 0) return;
   StoredVm next = vm->stored;

@@ -230,42 +230,51 @@ void VmManager::SettleFailure(const Vm& vm, StoredVm& next, Batch& batch) const 
 // Operations that have what they wanted, and those that cannot get it any more.
 void VmManager::SettleOperations(const Vm& vm, const StoredVm& next, Batch& batch) const {
   if (IsClusters(vm) && !vm.stood) return;  // whether it runs elsewhere is not known yet
-  const bool gone = vm.process == Process::kNone && !vm.busy;
-  const bool stopped = next.vm.desired_state() == v1::DESIRED_STATE_STOPPED;
   for (const std::string& name : vm.operations) {
     const v1::Operation& operation = operations_.at(name);
-    const std::string& verb = operation.metadata().verb();
     const bool ended_above =
         std::any_of(batch.put_operations.begin(), batch.put_operations.end(),
                     [&](const v1::Operation& put) { return put.name() == name; });
     if (ended_above) continue;
-    const bool runs = vm.process == Process::kRunning && !vm.busy;
-    if ((verb == "Create" || verb == "Start") && IsClusters(vm) && vm.standing.stuck) {
-      EndOperation(batch, operation,
-                   MakeApiError(Code::kFailedPrecondition, vm.standing.reason,
-                                Printable(vm.standing.message) + " (it is tried again)"));
-      continue;
-    }
-    if (verb == "Delete" && IsClusters(vm)) continue;  // until it is in the cluster no more
-    if (!operation.metadata().node().empty() && !gone && !IsHere(vm)) {
-      EndOperation(
-          batch, operation,
-          MakeApiError(Code::kAborted, reason::kEndedEarly,
-                       fmt::format("{} is on node {} now", next.vm.name(), vm.standing.owner)));
-      continue;
-    }
-    const bool done = ((verb == "Create" || verb == "Start" || verb == "Resume") && runs) ||
-                      (verb == "Pause" && vm.process == Process::kPaused && !vm.busy) ||
-                      ((verb == "Stop" || verb == "Delete" || verb == "Shutdown") && gone);
-    if (done) {
+    if (const auto error = WhyNever(vm, next, operation))
+      EndOperation(batch, operation, *error);
+    else if (HasComeAbout(vm, operation.metadata().verb()))
       EndOperation(batch, operation, next.vm);
-    } else if (gone && stopped && !vm.failure) {
-      EndOperation(batch, operation,
-                   MakeApiError(Code::kAborted, reason::kEndedEarly,
-                                fmt::format("{} ended meanwhile: {}", next.vm.name(),
-                                            next.vm.status().message())));
-    }
   }
+}
+
+// Whether the machine is what that verb asks for.
+bool VmManager::HasComeAbout(const Vm& vm, std::string_view verb) {
+  if (vm.busy) return false;
+  if (verb == "Delete" && IsClusters(vm)) return false;  // until it is in the cluster no more
+  if (verb == "Stop" || verb == "Delete" || verb == "Shutdown") return vm.process == Process::kNone;
+  if (verb == "Pause") return vm.process == Process::kPaused && (vm.held || !IsClusters(vm));
+  const bool run = verb == "Create" || verb == "Start" || verb == "Resume";
+  return run && vm.process == Process::kRunning;
+}
+
+// Why what an operation asks for will not come about; nullopt: it may, or has.
+std::optional<ApiError> VmManager::WhyNever(const Vm& vm, const StoredVm& next,
+                                            const v1::Operation& operation) const {
+  const std::string& verb = operation.metadata().verb();
+  const bool gone = vm.process == Process::kNone && !vm.busy;
+  const bool stopped = next.vm.desired_state() == v1::DESIRED_STATE_STOPPED;
+  const bool ends = verb == "Stop" || verb == "Delete" || verb == "Shutdown";
+  if (!ends && verb != "Reset" && IsStuck(vm, next.vm.desired_state()))
+    return MakeApiError(
+        Code::kFailedPrecondition, vm.standing.reason,
+        Printable(vm.standing.message) + (verb == "Pause" ? "" : " (it is tried again)"));
+  if (verb == "Delete" && IsClusters(vm)) return std::nullopt;
+  // Whether that has lost its process, or begins anew, is still to be seen.
+  const bool begins_here =
+      vm.standing.owner == options_.node && (verb == "Pause" || verb == "Resume");
+  if (!operation.metadata().node().empty() && !gone && !IsHere(vm) && !begins_here)
+    return MakeApiError(Code::kAborted, reason::kEndedEarly,
+                        fmt::format("{} is on node {} now", next.vm.name(), vm.standing.owner));
+  if (ends || !gone || !stopped || vm.failure) return std::nullopt;
+  return MakeApiError(
+      Code::kAborted, reason::kEndedEarly,
+      fmt::format("{} ended meanwhile: {}", next.vm.name(), next.vm.status().message()));
 }
 
 void VmManager::Pursue(Vm& vm) {

@@ -58,7 +58,7 @@ void VmManager::FillStatus(const Vm& vm, StoredVm& next) const {
       state = wanted ? v1::VIRTUAL_MACHINE_STATE_PAUSED : v1::VIRTUAL_MACHINE_STATE_STOPPING;
       break;
   }
-  if (state == v1::VIRTUAL_MACHINE_STATE_STARTING && IsClusters(vm) && vm.standing.stuck)
+  if (state == v1::VIRTUAL_MACHINE_STATE_STARTING && IsStuck(vm, next.vm.desired_state()))
     state = v1::VIRTUAL_MACHINE_STATE_FAILED;
   if (status.state() != state) {
     status.set_state(state);

@@ -33,7 +33,8 @@ struct Record {
 // is new in a level is written only once the cluster has it, so that the version before can go on.
 //   1  certificates' serial numbers in members' records, /gemel/cluster/revoked
 //   2  machines whose disk refuses nobody, and proofs that a node is off (cluster::OffBy)
-inline constexpr std::uint32_t kFeatureLevel = 2;
+//   3  machines of the cluster's that are paused (a level 2 would run them)
+inline constexpr std::uint32_t kFeatureLevel = 3;
 using etcd::kLevelKey;
 // When the newest backup was made, in seconds since 1970.
 inline constexpr std::string_view kBackupKey = "/gemel/cluster/backup";

@@ -9,6 +9,7 @@ import sys
 
 import certificates
 import keeper
+import members
 import node
 
 sys.path.insert(0, str(keeper.ROOT / "tests/api"))
@@ -24,6 +25,28 @@ def pair_of(etcd, folder, words_of=lambda number: (), authority=None):
     with together(GemeldNode(folder, number, name, etcd, words_of(number), authority)
                   for number, name in ((1, "a"), (2, "b"))) as nodes:
         yield nodes
+
+
+@contextlib.contextmanager
+def pair_that_asks(folder):
+    """Nodes a and b with certificates of one authority, over an etcd of their own."""
+    authority = certificates.make(folder / "tls", members.addresses())
+    etcd = members.Etcd(authority).start()
+    etcd.put("/gemel/nodes/incarnation", keeper.incarnation(1))
+    try:
+        with pair_of(etcd, folder, authority=authority) as pair:
+            yield pair
+    finally:
+        etcd.close()
+
+
+def run_on_a(pair, **policy):
+    """A machine runs on a, and both know; its uid."""
+    a, b = pair
+    failover = gemeld.v1("virtual_machines").FailoverSpec(preferred_node="nodes/a", **policy)
+    a.daemon.well(a.daemon.create(run=True, spec=a.daemon.spec(failover=failover)))
+    b.until("RUNNING", "a")
+    return a.until("RUNNING", "a").uid
 
 
 @contextlib.contextmanager
@@ -127,6 +150,12 @@ class GemeldNode:
     def vmm(self, uid):
         jail = self.jail(uid)
         return None if jail is None else node.children(node.children(jail)[0])[0]
+
+    def vcpu_ran_ns(self, uid):
+        """How long the processor of its guest has run, which never sleeps by itself ("echo")."""
+        tasks = pathlib.Path(f"/proc/{self.vmm(uid)}/task")
+        (vcpu,) = (task for task in tasks.iterdir() if (task / "comm").read_text() == "vcpu-0\n")
+        return int((vcpu / "schedstat").read_text().split()[0])
 
     def console(self, uid):
         return node.console_of(self.daemon.run_dir / "vms" / uid)

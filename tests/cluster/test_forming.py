@@ -63,7 +63,7 @@ def test_three_machines_become_a_cluster(three):
     # What keeps it is on the same screen: how etcd's disk does (once something was written), and the rest.
     said = a.until(lambda text: re.search(r"writes to its log within [\d.]+ ms", text),
                    lambda: a.do("members"))
-    assert "feature level 2; last backup: never" in said and "ALERT" not in said, said
+    assert "feature level 3; last backup: never" in said and "ALERT" not in said, said
     # The witness is small.
     kib = sum(rss(pid) for pid in (w.pid("gemel-witness"), w.etcd_pid()))
     assert kib < 64 * 1024, f"{kib} KiB"

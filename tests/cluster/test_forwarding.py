@@ -5,13 +5,10 @@ import json
 import os
 import queue
 
-import certificates
 import gemeld_node
 import grpc
-import keeper
-import members
 import pytest
-from gemeld_node import VM, gemeld
+from gemeld_node import VM, gemeld, run_on_a
 
 pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK),
                                 reason="/dev/kvm is missing or not ours: no guest can run")
@@ -20,23 +17,8 @@ ID = "11111111-2222-4333-8444-555555555555"
 
 @pytest.fixture(name="pair")
 def pair_fixture(tmp_path):
-    """Nodes a and b with certificates of one authority."""
-    authority = certificates.make(tmp_path / "tls", members.addresses())
-    etcd = members.Etcd(authority).start()
-    etcd.put("/gemel/nodes/incarnation", keeper.incarnation(1))
-    try:
-        with gemeld_node.pair_of(etcd, tmp_path, authority=authority) as pair:
-            yield pair
-    finally:
-        etcd.close()
-
-
-def run_on_a(pair):
-    a, b = pair
-    policy = gemeld.v1("virtual_machines").FailoverSpec(preferred_node="nodes/a")
-    a.daemon.well(a.daemon.create(run=True, spec=a.daemon.spec(failover=policy)))
-    b.until("RUNNING", "a")
-    return a.until("RUNNING", "a").uid
+    with gemeld_node.pair_that_asks(tmp_path) as pair:
+        yield pair
 
 
 def audited(node, method):

@@ -193,6 +193,30 @@ TEST_F(VmAgentTest, GivenAway_StopsThenFrees) {
   EXPECT_EQ(step.txn->vm.reserved_for, 1U);
 }
 
+TEST_F(VmAgentTest, GivenAwayBeforeItWasStarted_NeverIs) {
+  agent.OnView(OwnedByMe(VmState::kStarting), {25});
+  input.want = Want::kGiveAway;
+  AgentStep step = Run();
+  EXPECT_EQ(step.process, ForProcess::kNothing);
+  EXPECT_EQ(step.txn->vm.state, VmState::kMoving);
+  Commit(31);
+  step = Run();
+  EXPECT_EQ(step.process, ForProcess::kNothing);
+  EXPECT_EQ(step.txn->vm.state, VmState::kFree);
+}
+
+TEST_F(VmAgentTest, GivenAwayWhileItGoesOn_GoesOnFirst) {
+  const SessionId before{1, 4};
+  agent.OnView(OwnedByMe(VmState::kRunning, before), {25});
+  input.process = {State::kLatched, before, {1, 4}};
+  ASSERT_TRUE(Run().txn);
+  Commit(31);
+  RunUntilClaimed();
+  Commit(32);
+  input.want = Want::kGiveAway;
+  EXPECT_EQ(Run().process, ForProcess::kResume);
+}
+
 TEST_F(VmAgentTest, FreeButReservedForAnother_IsLeft) {
   agent.OnView({0, {}, {1, 4}, VmState::kFree, 1, {}}, {25});
   PeerIs(SessionState::kOpen);

@@ -67,6 +67,44 @@ TEST_F(ClusterWishesTest, RunsSomewhere_StaysThere) {
   EXPECT_EQ(WantAt(b), Want::kRun);
 }
 
+TEST_F(ClusterWishesTest, Paused_IsKeptByItsProcessAloneAndMovedByNothing) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  vms[0].paused = vms[0].here = true;
+  vms[0].policy.preferred = 2;
+  vms[0].policy.fail_back = true;
+  nodes[0].drained = true;
+  EXPECT_EQ(WantAt(a), Want::kRun);
+  EXPECT_EQ(At(a).why, Why::kPaused);
+  vms[0].here = false;
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  EXPECT_EQ(WantAt(a), Want::kGiveAway);
+  EXPECT_EQ(At(a).to, 0U);
+}
+
+TEST_F(ClusterWishesTest, PausedAndNobodys_IsLeftUntilItIsResumed) {
+  seen.records[kVm] = Owned(1, VmState::kRunning);
+  vms[0].paused = true;
+  Fence(1);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  seen.records[kVm] = Owned(0, VmState::kFree);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  vms[0].paused = false;
+  EXPECT_EQ(WantAt(b), Want::kRun);
+}
+
+TEST_F(ClusterWishesTest, Paused_TakesItsRoomAndHoldsUpNobody) {
+  seen.records[kVm] = Owned(2, VmState::kRunning);
+  vms[0].paused = true;
+  vms[0].memory = 95;
+  WishedVm& other = vms.emplace_back();
+  other.vm = 6;
+  other.memory = 10;
+  other.policy.priority = 1;
+  other.policy.preferred = 2;
+  for (const Wish& wish : a.Weigh(now, nodes, vms, seen))
+    EXPECT_EQ(wish.want, wish.vm == 6 ? Want::kRun : Want::kLeave);
+}
+
 TEST_F(ClusterWishesTest, OwnerFenced_TheOtherWantsIt) {
   seen.records[kVm] = Owned(1, VmState::kRunning);
   EXPECT_EQ(WantAt(b), Want::kLeave);
