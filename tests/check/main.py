@@ -254,6 +254,14 @@ def os_guests(log, options):
     return outcome
 
 
+def hosts(log, options):
+    """One row of their table after the other; `--long` has all rows, again and again."""
+    rounds, which = (5, ".") if options.mode == LONG else (1, "")
+    outcome = pytest("tests/hosts", log, timeout=2 * 3600, repeat=rounds, GEMEL_HOST_NEMESES=which)
+    say_of_hosts(log)
+    return outcome
+
+
 def sanitized(name, log):
     ahead.end()
     return builds.build(name, log, **builds.SANITIZED[name])
@@ -304,6 +312,7 @@ PHASES = (
     ("tidy", "clang-tidy over our sources", False, clang_tidy),
     ("kvmhost", "the emulated KVM host itself", False, kvmhost),
     ("os", "operating systems as guests, in the emulated KVM host", False, os_guests),
+    ("hosts", "failover of whole hosts: a cluster of emulated ones", False, hosts),
 )
 
 if __name__ == "__main__":

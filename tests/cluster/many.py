@@ -49,7 +49,10 @@ class Door(held_link.Link):
                 continue
             found = self.asked.pop((far, pdu[16:20]), None)
             if found and (pdu[2], pdu[3]) == (0, GOOD):
-                self.log.add(self.name, *found)
+                self.accepted(far, *found)
+
+    def accepted(self, _far, lun, number):
+        self.log.add(self.name, lun, number)
 
 
 class Log:

@@ -28,6 +28,11 @@ HOST_VERBS = {
     "freeze": ("[stopped|paused]: SIGSTOP (the default) or by QMP",
                lambda host, kind="stopped": host.freeze(kind)),
     "thaw": ("undoes freeze", lambda host: host.thaw()),
+    "clock-rate": ("90 to 110: how many percent as fast its clocks run",
+                   lambda host, percent: host.set_clock_rate(int(percent))),
+    "step-clock": ("SECONDS: its CLOCK_REALTIME", lambda host, seconds: host.step_clock(int(seconds))),
+    "freeze-disk": ("its /disk takes no writes", lambda host: host.freeze_disk()),
+    "thaw-disk": ("undoes freeze-disk", lambda host: host.thaw_disk()),
     "console": ("prints the end of its console", lambda host: host.console_tail(1000)),
 }
 LAB_VERBS = {

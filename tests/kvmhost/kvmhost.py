@@ -336,6 +336,21 @@ class Host:
             elif state == PAUSED:
                 self._process.monitor("cont")
 
+    def set_clock_rate(self, percent):
+        """Its clocks, all but CLOCK_MONOTONIC_RAW, run at 90 to 110 % of their rate until it is off."""
+        self.run(["/run/kvmhost/busybox", "adjtimex", "-q", "-t", str(percent * 100)], cwd="/", check=True)
+
+    def step_clock(self, seconds):
+        """CLOCK_REALTIME alone."""
+        self.run(["sh", "-c", f"date -s @$(($(date +%s) + {seconds}))"], cwd="/", check=True)
+
+    def freeze_disk(self):
+        """Whoever writes to /disk waits until thaw_disk()."""
+        self.run(["/sbin/fsfreeze", "--freeze", "/disk"], cwd="/", check=True)
+
+    def thaw_disk(self):
+        self.run(["/sbin/fsfreeze", "--unfreeze", "/disk"], cwd="/", check=True)
+
     def _set_cable(self):
         """Brings tap and carrier to what `plugged` says, as far as the host's state lets it."""
         if not self._machine.network:

@@ -217,7 +217,8 @@ def boot_clock(host):
     return float(host.run(["cut", "-d ", "-f1", "/proc/uptime"], timeout=30).stdout)
 
 
-def test_clock_runs_at_the_callers_rate(host):
+def rate_of(host):
+    """At least and at most how fast its clock runs, beside ours."""
     times = [time.monotonic()]
     first = boot_clock(host)
     times.append(time.monotonic())
@@ -225,7 +226,38 @@ def test_clock_runs_at_the_callers_rate(host):
     times.append(time.monotonic())
     elapsed = boot_clock(host) - first
     times.append(time.monotonic())
-    assert 0.98 * (times[2] - times[1]) - 0.02 < elapsed < 1.02 * (times[3] - times[0]) + 0.02
+    return (elapsed - 0.02) / (times[3] - times[0]), (elapsed + 0.02) / (times[2] - times[1])
+
+
+def test_clock_runs_at_the_callers_rate(host):
+    least, most = rate_of(host)
+    assert least < 1.02 and most > 0.98
+
+
+@pytest.mark.parametrize("percent", [90, 110])
+def test_clock_can_be_made_slow_or_fast(host, percent):
+    host.set_clock_rate(percent)
+    least, most = rate_of(host)
+    host.set_clock_rate(100)
+    assert least < percent / 100 + 0.02 and most > percent / 100 - 0.02
+
+
+def test_stepped_clock_is_real_time_alone(host):
+    before = boot_clock(host)
+    host.step_clock(-3600)
+    seconds = int(host.run(["date", "+%s"]).stdout)
+    host.step_clock(3600)
+    assert abs(time.time() - 3600 - seconds) < 60
+    assert boot_clock(host) - before < 60
+
+
+def test_frozen_disk_holds_writes_until_it_is_thawed(host):
+    host.freeze_disk()
+    job = host.start(["sh", "-c", "echo late > /disk/late"])
+    with pytest.raises(TimeoutError):
+        job.wait(print, timeout=1)
+    host.thaw_disk()
+    assert job.wait(print, timeout=30) == 0
 
 
 def test_stopped_host_finds_its_clock_ahead(host):
