@@ -10,7 +10,8 @@
 // each PREEMPT is lost. With disk=iscsi://… (as gemel run has it) it is not used: the disk is claimed at its
 // target.
 //
-// GEMEL_MUTATION takes a rule away, to see that something notices (mutant_rules.cc; no_latch: here).
+// GEMEL_MUTATION takes a rule away, to see that something notices (mutant_rules.cc; no_latch, register_on_reconnect:
+// here).
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -22,6 +23,7 @@
 #include <deque>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,38 +57,55 @@ void Say(fmt::format_string<Args...> format, Args&&... args) {
   CHECK(write(STDOUT_FILENO, line.data(), line.size()) == static_cast<ssize_t>(line.size()));
 }
 
+bool IsWithout(std::string_view rule) {
+  const char* const mutation = std::getenv("GEMEL_MUTATION");
+  return mutation != nullptr && mutation == rule;
+}
+
 // The model of a disk, as the bytes of a file that all nodes open.
 class FileReservations : public ClusterDisks {
  public:
   FileReservations(EventLoop* loop, const std::string& path)
-      : loop_(loop), lossy_(path + ".lossy"), fd_(OpenFile(path, O_RDWR | O_CREAT).value()) {}
+      : loop_(loop), lossy_(path + ".lossy"), fd_(OpenFile(path, O_RDWR | O_CREAT).value()) {
+    if (IsWithout("register_on_reconnect")) Reconnect();
+  }
 
   void Execute(ClusterVm /*vm*/, const cluster::StorageCommand& command, Done done) override {
-    if (command.op == cluster::StorageCommand::Op::kPreemptAndAbort &&
-        access(lossy_.c_str(), F_OK) == 0)
-      return loop_->Post([done = std::move(done)] { done({}); });
+    const bool lost = command.op == cluster::StorageCommand::Op::kPreemptAndAbort &&
+                      access(lossy_.c_str(), F_OK) == 0;
+    const cluster::StorageAnswer answer = lost ? cluster::StorageAnswer{} : Change(command);
+    if (command.op == cluster::StorageCommand::Op::kRegister) last_ = command;
+    loop_->Post([done = std::move(done), answer] { done(answer); });
+  }
+
+ private:
+  cluster::StorageAnswer Change(const cluster::StorageCommand& command) {
     explorer::Storage disk;
     CHECK(flock(fd_.get(), LOCK_EX) == 0);
     if (pread(fd_.get(), &disk, sizeof disk, 0) != sizeof disk) disk = {};
     const cluster::StorageAnswer answer = disk.Execute(command);
     CHECK(pwrite(fd_.get(), &disk, sizeof disk, 0) == sizeof disk);
     CHECK(flock(fd_.get(), LOCK_UN) == 0);
-    loop_->Post([done = std::move(done), answer] { done(answer); });
+    return answer;
   }
 
- private:
+  // An initiator whose connections break all the time, and that registers whenever it has a new one.
+  void Reconnect() {
+    if (last_.mine.node != 0) Change(last_);
+    CHECK(timer_.Start(loop_, kLookMs, [this] { Reconnect(); }));
+  }
+
   EventLoop* loop_;
   const std::string lossy_;
   UniqueFd fd_;
+  cluster::StorageCommand last_;  // REGISTER
+  Timer timer_;
 };
 
 // Hands each machine a page that never ends, if that is the mutation: a VM process without a latch.
 class MaybeWithoutLatch : public ClusterMachines {
  public:
-  explicit MaybeWithoutLatch(ClusterMachines* machines) : machines_(machines) {
-    const char* const mutation = std::getenv("GEMEL_MUTATION");
-    without_ = mutation != nullptr && std::string(mutation) == "no_latch";
-  }
+  explicit MaybeWithoutLatch(ClusterMachines* machines) : machines_(machines) {}
   void Start(ClusterVm vm, Grant grant) override { machines_->Start(vm, Change(std::move(grant))); }
   void Resume(ClusterVm vm, Grant grant) override {
     machines_->Resume(vm, Change(std::move(grant)));
@@ -105,7 +124,7 @@ class MaybeWithoutLatch : public ClusterMachines {
   }
 
   ClusterMachines* const machines_;
-  bool without_ = false;
+  const bool without_ = IsWithout("no_latch");
   std::deque<cluster::PageWriter> pages_;
 };
 

@@ -1,8 +1,8 @@
 """The door to a disk that several nodes share: one file of FUSE's for each of them, one log of all writes
 in the order in which they were accepted. Locks of one node do not reach another, as on a network.
 
-A door can be slow, or hold what comes until it is opened again. A disk that refuses takes writes of the
-holder of its reservation alone, as disks should; one that does not shows what came too late."""
+A door can be slow, or hold what comes until it is opened again. A disk that refuses takes writes of those
+alone whom its reservation allows, as disks should; one that does not shows what came too late."""
 
 import ctypes
 import dataclasses
@@ -36,9 +36,9 @@ class Write:
 
 
 class FrontDoor:
-    def __init__(self, path, holder, refuses=False):
+    def __init__(self, path, holder, takes_from=lambda node: True):
         self.holder = holder  # (node, epoch) of who has reserved it
-        self.refuses = refuses
+        self.takes_from = takes_from  # whether a write of that node is accepted now
         self.refused = 0
         self.disk = os.open(path, os.O_RDWR)
         self.size = os.fstat(self.disk).st_size
@@ -139,7 +139,7 @@ class FrontDoor:
 
     def write(self, node, offset, data):
         holder = self.holder()
-        if self.refuses and holder[0] != node:
+        if not self.takes_from(node):
             self.refused += 1
             raise OSError(errno.EIO, "reserved by another")
         os.pwrite(self.disk, data, offset)

@@ -94,7 +94,7 @@ def inside(folder, name):
         here = work / str(outcome.tries)
         here.mkdir()
         command = [keeper.BUILD / "tests/cluster/mutant_keeper"] if MUTATION else [keeper.PROGRAM]
-        place = world.World(here, row.refuses, row.target, keeper_command=command)
+        place = world.World(here, row.disk, keeper_command=command)
         run(place, row, outcome)
         if outcome.passed() and not MUTATION:
             break

@@ -14,10 +14,14 @@ class Row:
     name: str
     steps: list
     within: float = 30
-    # For rows that may stop a VM's process between its last look at the page and its system call: such a
-    # write is late, and only a disk that refuses stops it (docs/FAILOVER.md, the table of windows).
-    refuses: bool = False
-    target: bool = False  # the disk is on a real one, at s
+    # "file": it refuses nobody, so it shows whatever comes too late.
+    # "refuses": the holder of its reservation alone may write. For rows that may stop a VM's process between its
+    #     last look at the page and its system call: such a write is late, and only a disk that refuses stops it
+    #     (docs/FAILOVER.md, the table of windows).
+    # "registrants": whoever is registered may write.
+    # "target": on a real one, at s.
+    disk: str = "file"
+    throttles: bool = False  # it needs control groups
     tries: int = 3  # of what a machine short of processors may miss; never of safety
 
     def __post_init__(self):
@@ -51,11 +55,13 @@ ROWS = [
     Row("owner loses power", "power_off a; → b 1; power_on a; wait 2; → b 1"),
     Row("owner and etcd's leader lose power", "kill etcd leader; power_off a; start etcd killed; → b 1"),
     Row("owner is cut off", "cut a; → b 1; heal; wait 2; → b 1"),
-    Row("owner stands still", "stop all a; → b 1; go_on all a; wait 2; → b 1", refuses=True),
+    Row("owner stands still", "stop all a; → b 1; go_on all a; wait 2; → b 1", disk="refuses"),
     Row("keeper stands still", "stop keeper a; → b 1; go_on keeper a; wait 2; → b 1"),
     Row("keeper and VM stand still", "stop keeper a; stop vmm a; → b 1; go_on vmm a; "
-        "go_on keeper a; wait 2; → b 1", refuses=True),
+        "go_on keeper a; wait 2; → b 1", disk="refuses"),
     Row("VM is killed", "kill vmm a; → a 1"),
+    Row("VM has hardly any processor time while its node is lost",
+        "throttle 0.01 a; wait 1; cut a; → b 1; unthrottle; heal; wait 2; → b 1", disk="refuses", throttles=True),
     Row("owner is slow by 2 s", "slow 2 a; → b 1; heal; wait 2; → b 1"),
     Row("owner hears nothing", "cut b a one-way; cut w a one-way; → b 1; heal; wait 2; → b 1"),
     Row("nobody hears the owner", "cut a * one-way; → b 1; heal; wait 2; → b 1"),
@@ -83,7 +89,7 @@ ROWS = [
         "power_on a; → a 1; power_on b; wait 2; → a 1"),
     Row("taker stands still while it fences, the owner returns",
         "cut a; fence_slowly b; stop all b; heal_network; "
-        "answer_fence; → a 0-1; go_on all b; wait 2; → ab 0-1", refuses=True),
+        "answer_fence; → a 0-1; go_on all b; wait 2; → ab 0-1", disk="refuses"),
     Row("owner returns in the middle", "cut a; fence_slowly b; heal; wait 1; answer_fence; → b 1; wait 2; "
         "→ b 1"),
 
@@ -95,14 +101,14 @@ ROWS = [
 
     # The disk is on a target, which refuses by itself.
     Row("owner loses power and the disk is on a target",
-        "power_off a; → b 1; power_on a; wait 2; → b 1", target=True),
+        "power_off a; → b 1; power_on a; wait 2; → b 1", disk="target"),
     Row("owner stands still and the disk is on a target",
-        "stop all a; → b 1; go_on all a; wait 2; → b 1", target=True),
-    Row("owner's way to the disk", "cut a s; wait 3; heal; → a 0-1", target=True),
-    Row("target stands still", "stop_target; wait 4; heal_target; → a 0-1", target=True),
-    Row("target is killed and begun anew", "kill_target; wait 1; heal_target; → a 0-2", target=True),
+        "stop all a; → b 1; go_on all a; wait 2; → b 1", disk="target"),
+    Row("owner's way to the disk", "cut a s; wait 3; heal; → a 0-1", disk="target"),
+    Row("target stands still", "stop_target; wait 4; heal_disk; → a 0-1", disk="target"),
+    Row("target is killed and begun anew", "kill_target; wait 1; heal_disk; → a 0-2", disk="target"),
     Row("target is lost to both while the owner loses power",
-        "cut * s; power_off a; wait 5; → nowhere; heal_network; → b 1", target=True),
+        "cut * s; power_off a; wait 5; → nowhere; heal_network; → b 1", disk="target"),
 
     # etcd goes back.
     Row("etcd is restored from a backup", "backup; wait 1; restore 2; wait 4; → ab 0-2"),
@@ -123,6 +129,9 @@ MUTATIONS = {
     "credit_from_receipt": (
         Row("credit from receiving time", "stop etcd a; wait 3; slow 0.2 b a one-way; "
             "slow 0.2 w a one-way; wait 0.3; check_credit a"), "from when etcd can have heard"),
+    "register_on_reconnect": (
+        Row("no REGISTER on reconnect", "hold_disk a; wait 0.2; cut a; until b process=running; heal_disk; "
+            "wait 1; → b 1", disk="registrants"), HELD_BY_ANOTHER),
 }
 ALL_ROWS = ROWS + [row for row, _ in MUTATIONS.values()]
 BY_NAME = {row.name: row for row in ALL_ROWS}

@@ -13,6 +13,7 @@ import nemesis_random
 import nemesis_table
 import pytest
 import shared_target
+import throttle
 
 pytestmark = pytest.mark.skipif(
     not all(os.access(device, os.R_OK | os.W_OK) for device in ("/dev/kvm", "/dev/fuse", "/dev/net/tun"))
@@ -34,6 +35,7 @@ def started_fixture(request, tmp_path_factory):
     params = [item.callspec.params for item in items]
     names = [(words["row"].name, words.get("mutation")) for words in params]
     folder = tmp_path_factory.mktemp("nemesis")
+    throttle.forget_old()
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         started = {name: pool.submit(run, folder / str(i), *name) for i, name in enumerate(names)}
         yield started
@@ -48,7 +50,9 @@ def run(folder, name, mutation):
 
 def words(row):
     """With what stands in its way here."""
-    missing = row.target and shared_target.iscsi_target.missing()
+    missing = row.disk == "target" and shared_target.iscsi_target.missing()
+    if row.throttles and not throttle.root():
+        missing = "no control group with processor time can be made here"
     return pytest.param(row, id=row.name, marks=pytest.mark.skip(reason=missing) if missing else ())
 
 

@@ -24,12 +24,14 @@ import lan
 import members
 import node
 import shared_target
+import throttle
 
 SECTORS = 16384  # more than a guest writes in any of these tests: the disk is the log of what it accepted
 PACE_MS = 10
 NODES = "ab"
 MEMBERS = "abw"
 FENCING = 2  # CLUSTER_VM_STATE_FENCING
+KEY = 24  # bytes of a key in the file of reservations, the holder's last
 QUIET = 0.5  # seconds in which a guest that runs would have written
 
 
@@ -94,41 +96,43 @@ def node_and_epoch(text, at):
 
 
 class World:
-    """`refuses`: its disk takes writes of whoever has reserved it alone. `target`: it is on a real target."""
+    """`disk`: which kind, as nemesis_table.Row has them."""
 
-    def __init__(self, folder, refuses=False, target=False, sectors=SECTORS,
-                 keeper_command=(keeper.PROGRAM,)):
+    def __init__(self, folder, disk="file", sectors=SECTORS, keeper_command=(keeper.PROGRAM,)):
         self.seen_wrong = []
         self.folder = pathlib.Path(folder)
         self.lan = lan.Lan(MEMBERS + "s")
         self.etcd = members.Etcd(places=[self.lan.address(name) for name in MEMBERS],
                                  inside=lambda i: self.lan.inside(MEMBERS[i]), memory=folder).start()
         self.etcd.put("/gemel/nodes/incarnation", keeper.incarnation(1))
-        if target:
+        self.target = disk == "target"
+        if self.target:
             self.door = shared_target.SharedTarget(self.folder, sectors, self.lan)
         else:
-            disk = self.folder / "disk.img"
-            disk.write_bytes(bytes(sectors * 512))
-            self.door = front_door.FrontDoor(disk, self.owner, refuses)
-        self.target = target
+            image = self.folder / "disk.img"
+            image.write_bytes(bytes(sectors * 512))
+            takes_from = {"file": lambda _: True, "refuses": lambda number: self.owner()[0] == number,
+                          "registrants": lambda number: number in self.registered()}[disk]
+            self.door = front_door.FrontDoor(image, self.owner, takes_from)
         self.keepers, self.daemons, self.observers = {}, {}, {}
-        self.last_owner = (0, 0)
+        self.last_reservations = []
         self.harmed = {}  # what is stopped or down: (part, name) -> "stop", or "kill"
         self.stopped = {}  # pids of VMs that were stopped
+        self.throttled = {}
         for number, name in enumerate(NODES, 1):
             home = self.folder / f"node{number}"
             home.mkdir()
-            disk = self.door.word() if target else home / "disk"
-            if not target:
-                self.door.open(number, disk)
+            place = self.door.word() if self.target else home / "disk"
+            if not self.target:
+                self.door.open(number, place)
             inside = self.lan.inside(name)
             self.keepers[name] = keeper.Keeper(home, node.nearest(self.etcd, number), number,
                                                command=[*inside, *keeper_command]).start()
             self.daemons[name] = node.Daemon(home, number, self.keepers[name], self.etcd, self.folder,
                                              [f"pace={PACE_MS}"], [*inside, node.PROGRAM],
-                                             disk=disk).start()
+                                             disk=place).start()
             self.observers[name] = Observer(number, self.daemons[name])
-        if not target:
+        if not self.target:
             self.door.start()
 
     def begin(self):
@@ -174,14 +178,25 @@ class World:
     def do_slow_disk(self, seconds, name):
         self.door.slow(NODES.index(name) + 1, float(seconds))
 
+    def do_hold_disk(self, name):
+        self.door.hold(NODES.index(name) + 1)
+
+    def do_heal_disk(self):
+        self.door.heal()
+
+    def do_throttle(self, part, name):
+        """Its gemel-vmm has that part of a processor."""
+        self.throttled[name] = throttle.Throttle(self.vm(name), float(part))
+
+    def do_unthrottle(self):
+        while self.throttled:
+            self.throttled.popitem()[1].end()
+
     def do_stop_target(self):
         self.door.stop()
 
     def do_kill_target(self):
         self.door.kill()
-
-    def do_heal_target(self):
-        self.door.heal()
 
     def do_power_off(self, *names):
         for name in names:
@@ -355,6 +370,7 @@ class World:
         """All that was harmed."""
         self.lan.heal()
         self.door.heal()
+        self.do_unthrottle()
         for part, name in list(self.harmed):
             self.do_go_on(part, name)
         for name in MEMBERS:
@@ -413,18 +429,25 @@ class World:
         return sum((daemon.run_dir / "log").read_text(encoding="utf-8").count(" starts here in epoch ")
                    for daemon in self.daemons.values())
 
-    def owner(self):
-        """What the reservations say: (node, epoch)."""
+    def reservations(self):
+        """(node, epoch) of each that is registered, and of the holder; (0, 0): nobody."""
         try:
             with open(self.folder / "reservations", "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 text = file.read()
+                self.last_reservations = [node_and_epoch(text, at) for at in range(0, len(text), KEY)]
         except BlockingIOError:  # it is being changed, or who changes it was stopped
-            return self.last_owner
-        except FileNotFoundError:
-            return (0, 0)
-        self.last_owner = node_and_epoch(text, len(text) - 24) if text else (0, 0)
-        return self.last_owner
+            pass
+        except FileNotFoundError:  # nobody has claimed it yet
+            pass
+        return self.last_reservations or [(0, 0)]
+
+    def owner(self):
+        return self.reservations()[-1]
+
+    def registered(self):
+        """The nodes that are."""
+        return {number for number, _ in self.reservations()[:-1]}
 
     def wrong(self):
         """What must never be: a list of sentences."""
@@ -452,6 +475,7 @@ class World:
     def close(self):
         for name in MEMBERS:
             self.do_kill("all", name)
+        self.do_unthrottle()
         self.lan.close()
         shutil.rmtree(self.etcd.folder)
 
