@@ -1,7 +1,11 @@
 #include "cli/arguments.h"
 
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
 #include <CLI/Error.hpp>
+#include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "cli/report.h"
@@ -29,14 +33,59 @@ std::unexpected<Error> RefuseUnknown(const CLI::App& app, const std::string& wor
 
 }  // namespace
 
-void PrepareApp(CLI::App& app, const std::string& name) {
-  app.name(name);
-  app.allow_extras();
-  app.get_formatter()->column_width(34);
+OptionParser::Added OptionParser::Added::Value(const std::string& what) {
+  option_->type_name(what);
+  return *this;
 }
 
-Result<std::optional<std::string>> ParseArguments(CLI::App& app,
-                                                  std::span<const std::string> arguments) {
+OptionParser::Added OptionParser::Added::Default(const std::string& text) {
+  option_->default_str(text);
+  return *this;
+}
+
+OptionParser::Added OptionParser::Added::Required() {
+  option_->required();
+  return *this;
+}
+
+OptionParser::Added OptionParser::Added::OneValueEach() {
+  option_->allow_extra_args(false);
+  return *this;
+}
+
+OptionParser::OptionParser(const std::string& description)
+    : app_(std::make_unique<CLI::App>(description)) {
+  app_->allow_extras();
+  app_->get_formatter()->column_width(34);
+}
+
+OptionParser::~OptionParser() = default;
+
+template <class T>
+OptionParser::Added OptionParser::AddOption(const std::string& names, T& variable,
+                                            const std::string& help) {
+  return Added(app_->add_option(names, variable, help));
+}
+
+// What options can be.
+template OptionParser::Added OptionParser::AddOption(const std::string&, std::string&,
+                                                     const std::string&);
+template OptionParser::Added OptionParser::AddOption(const std::string&, std::vector<std::string>&,
+                                                     const std::string&);
+template OptionParser::Added OptionParser::AddOption(const std::string&, int&, const std::string&);
+template OptionParser::Added OptionParser::AddOption(const std::string&, std::uint16_t&,
+                                                     const std::string&);
+template OptionParser::Added OptionParser::AddOption(const std::string&, std::uint64_t&,
+                                                     const std::string&);
+
+void OptionParser::AddFlag(const std::string& names, bool& variable, const std::string& help) {
+  app_->add_flag(names, variable, help);
+}
+
+Result<std::optional<std::string>> OptionParser::Parse(const std::string& name,
+                                                       std::span<const std::string> arguments) {
+  CLI::App& app = *app_;
+  app.name(name);
   // CLI11 wants them last first; it reports by exceptions, which end here.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {

@@ -100,10 +100,10 @@ int Fail(const Error& error) {
 }
 
 // What every verb has: its folder and its words. The status to end with if there is one.
-std::optional<int> Parse(CLI::App& app, const std::string& verb, std::string& folder, Words words) {
-  PrepareApp(app, "gemel pki " + verb);
-  app.add_option("--dir", folder, "the authority's folder")->type_name("FOLDER");
-  const auto help = ParseArguments(app, words);
+std::optional<int> Parse(OptionParser& parser, const std::string& verb, std::string& folder,
+                         Words words) {
+  parser.AddOption("--dir", folder, "the authority's folder").Value("FOLDER");
+  const auto help = parser.Parse("gemel pki " + verb, words);
   if (!help) return Fail(help.error());
   if (*help) {
     std::fputs((*help)->c_str(), stdout);
@@ -124,17 +124,18 @@ Result<pki::Authority> OpenAuthority(const std::string& folder) {
 int Init(Words words) {
   pki::InitOptions options{"", {}, "admin", 397};
   std::string folder = DefaultFolder();
-  CLI::App app(kInitHelp);
-  app.add_option("--name", options.name, "the authority's name")->type_name("NAME");
-  app.add_option("--address", options.addresses,
+  OptionParser parser(kInitHelp);
+  parser.AddOption("--name", options.name, "the authority's name").Value("NAME");
+  parser
+      .AddOption("--address", options.addresses,
                  "what clients may call this host's gemeld, beside its name and localhost")
-      ->type_name("HOST|IP")
-      ->allow_extra_args(false);
-  app.add_option("--client", options.first_client, "who gets the first client certificate")
-      ->type_name("NAME")
-      ->default_str("admin");
-  app.add_option("--days", options.days, "how long certificates count")->default_str("397");
-  if (const auto status = Parse(app, "init", folder, words)) return *status;
+      .Value("HOST|IP")
+      .OneValueEach();
+  parser.AddOption("--client", options.first_client, "who gets the first client certificate")
+      .Value("NAME")
+      .Default("admin");
+  parser.AddOption("--days", options.days, "how long certificates count").Default("397");
+  if (const auto status = Parse(parser, "init", folder, words)) return *status;
   std::vector<std::string> addresses = {HostName()};
   for (const std::string& more : options.addresses) addresses.push_back(more);
   for (const char* local : {"localhost", "127.0.0.1", "::1"}) addresses.emplace_back(local);
@@ -160,17 +161,17 @@ int Issue(Words words) {
   pki::IssueOptions options;
   std::string folder = DefaultFolder();
   bool server = false;
-  CLI::App app(kIssueHelp);
-  app.add_option("NAME", options.name, "whom it is for; bindings say cert:NAME")->required();
-  app.add_flag("--server", server, "for a gemeld, not for one who calls it");
-  app.add_option("--address", options.addresses, "what clients may call that server")
-      ->type_name("HOST|IP")
-      ->allow_extra_args(false);
-  app.add_option("--days", options.days, "how long it counts")->default_str("397");
-  app.add_flag("--renew", options.renew, "even if there is a valid one, which stays valid");
-  app.add_option("--out", options.folder, "where to put it, instead of issued/NAME")
-      ->type_name("FOLDER");
-  if (const auto status = Parse(app, "issue", folder, words)) return *status;
+  OptionParser parser(kIssueHelp);
+  parser.AddOption("NAME", options.name, "whom it is for; bindings say cert:NAME").Required();
+  parser.AddFlag("--server", server, "for a gemeld, not for one who calls it");
+  parser.AddOption("--address", options.addresses, "what clients may call that server")
+      .Value("HOST|IP")
+      .OneValueEach();
+  parser.AddOption("--days", options.days, "how long it counts").Default("397");
+  parser.AddFlag("--renew", options.renew, "even if there is a valid one, which stays valid");
+  parser.AddOption("--out", options.folder, "where to put it, instead of issued/NAME")
+      .Value("FOLDER");
+  if (const auto status = Parse(parser, "issue", folder, words)) return *status;
   if (!server && !options.addresses.empty())
     return Fail({Code::kInvalidArgument, "address: only a server has one (--server)"});
   options.purpose = server ? pki::Purpose::kServer : pki::Purpose::kClient;
@@ -193,9 +194,9 @@ int Issue(Words words) {
 int Revoke(Words words) {
   std::string folder = DefaultFolder();
   std::string which;
-  CLI::App app(kRevokeHelp);
-  app.add_option("NAME|SERIAL", which, "whose, or which")->required();
-  if (const auto status = Parse(app, "revoke", folder, words)) return *status;
+  OptionParser parser(kRevokeHelp);
+  parser.AddOption("NAME|SERIAL", which, "whose, or which").Required();
+  if (const auto status = Parse(parser, "revoke", folder, words)) return *status;
   auto authority = OpenAuthority(folder);
   if (!authority) return Fail(authority.error());
   const auto revoked = authority->Revoke(which, Now());
@@ -242,9 +243,9 @@ std::string ListJson(const std::vector<pki::IssuedCertificate>& issued) {
 int List(Words words) {
   std::string folder = DefaultFolder();
   std::string output = "table";
-  CLI::App app(kListHelp);
-  app.add_option("--output,-o", output, "table or json")->default_str("table");
-  if (const auto status = Parse(app, "list", folder, words)) return *status;
+  OptionParser parser(kListHelp);
+  parser.AddOption("--output,-o", output, "table or json").Default("table");
+  if (const auto status = Parse(parser, "list", folder, words)) return *status;
   if (output != "table" && output != "json")
     return Fail(
         {Code::kInvalidArgument, fmt::format("output: {}: unknown; there is table, json", output)});

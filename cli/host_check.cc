@@ -58,10 +58,9 @@ TextStyle StyleOfStdout() {
 
 int HostCheckCommand(std::span<const std::string> arguments) {
   std::string output = "text";
-  CLI::App app(kDescription);
-  PrepareApp(app, "gemel host check");
-  app.add_option("--output,-o", output, "text or json")->type_name("FORMAT")->default_str("text");
-  const auto help = ParseArguments(app, arguments);
+  OptionParser parser(kDescription);
+  parser.AddOption("--output,-o", output, "text or json").Value("FORMAT").Default("text");
+  const auto help = parser.Parse("gemel host check", arguments);
   if (!help) {
     PrintError(help.error());
     return kWrongInput;

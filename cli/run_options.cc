@@ -50,10 +50,11 @@ struct Words {
   bool verbose = false;
 };
 
-void AddOptions(CLI::App& app, Words& words) {
-  const auto add = [&app](const char* name, std::string& word, const char* type, const char* help) {
-    CLI::Option* option = app.add_option(name, word, help)->type_name(type);
-    if (!word.empty()) option->default_str(word);
+void AddOptions(OptionParser& parser, Words& words) {
+  const auto add = [&parser](const char* name, std::string& word, const char* type,
+                             const char* help) {
+    OptionParser::Added option = parser.AddOption(name, word, help).Value(type);
+    if (!word.empty()) option.Default(word);
   };
   add("--kernel,-k", words.kernel, "FILE", "ELF with a PVH entry, or bzImage (needed)");
   add("--initrd,-i", words.initrd, "FILE", "initial RAM disk");
@@ -61,20 +62,22 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--memory,-m", words.memory, "SIZE[,KEY=on]", "with shared=on, hugepages=on");
   add("--cpus,-c", words.cpus, "N", "1 to 64");
   add("--cpu", words.cpu, "MODEL", "host, or a named model");
-  app.add_option("--disk,-d", words.disks,
+  parser
+      .AddOption("--disk,-d", words.disks,
                  "raw image or block device, may be repeated; with\n"
                  "readonly=on, serial=TEXT, direct=on,\nengine=auto|io_uring|sync; or "
                  "iscsi://HOST[:PORT]/TARGET/LUN,\n"
                  "with initiator=NAME, password-file=FILE")
-      ->type_name("path=FILE|iscsi=URL[,KEY=VALUE...]")
-      ->allow_extra_args(false);
-  app.add_option("--net,-n", words.nets,
+      .Value("path=FILE|iscsi=URL[,KEY=VALUE...]")
+      .OneValueEach();
+  parser
+      .AddOption("--net,-n", words.nets,
                  "network, may be repeated; the other end is user (NAT,\n"
                  "with hostfwd=tcp:127.0.0.1:2222-:22, net=, restrict=on),\n"
                  "tap=NAME, macvtap=NAME, socket=PATH or fd=N; with mac=,\n"
                  "mtu=, queues=, vhost=auto|on|off, rx-rate=, tx-rate= …")
-      ->type_name("END[,KEY=VALUE...]")
-      ->allow_extra_args(false);
+      .Value("END[,KEY=VALUE...]")
+      .OneValueEach();
   add("--serial", words.serial, "KIND", "stdio, pty, file:PATH, unix:PATH or none");
   add("--on-reboot", words.on_reboot, "WORD", "what a guest's reboot does: reset or exit");
   add("--timeout", words.timeout, "TIME", "turn it off after 90s, 10m, 2h; ends with 124");
@@ -84,24 +87,26 @@ void AddOptions(CLI::App& app, Words& words) {
   add("--uuid", words.uuid, "UUID",
       "the machine's, for the guest; else one made of the\nhost, the name and the first disk of "
       "its own");
-  app.add_option("--smbios", words.smbios, "product=, serial=, asset=: what the guest reads of it")
-      ->type_name("KEY=TEXT[,...]")
-      ->allow_extra_args(false);
+  parser
+      .AddOption("--smbios", words.smbios, "product=, serial=, asset=: what the guest reads of it")
+      .Value("KEY=TEXT[,...]")
+      .OneValueEach();
   add("--acpi", words.acpi, "on|off", "off (micro): MP table and virtio_mmio.device= instead");
   add("--rng", words.rng, "on|off", "a virtio-rng device");
   add("--balloon", words.balloon, "on|off|KEY=VALUE...",
       "a memory balloon; with size=SIZE to give\nback at first, "
       "deflate-on-oom=off,\nfree-page-reporting=off");
   add("--console", words.console, "KIND", "a virtio console, hvc0: stdio, unix:PATH or none");
-  app.add_option("--channel", words.channels,
+  parser
+      .AddOption("--channel", words.channels,
                  "a port for a program in the guest\n(/dev/virtio-ports/NAME), may be repeated")
-      ->type_name("name=NAME,path=SOCKET")
-      ->allow_extra_args(false);
+      .Value("name=NAME,path=SOCKET")
+      .OneValueEach();
   add("--vsock", words.vsock, "path=SOCKET[,cid=N]", "sockets between host and guest programs");
   add("--sandbox", words.sandbox, "WORD",
       "default: what this host gives; required: all or\nnothing; off: none");
   add("--log-level", words.log_level, "LEVEL", "debug, info, warning or error");
-  app.add_flag("--verbose,-v", words.verbose, "as --log-level debug, and show the devices");
+  parser.AddFlag("--verbose,-v", words.verbose, "as --log-level debug, and show the devices");
 }
 
 Result<LogLevel> ParseLogLevel(std::string_view text) {
@@ -160,10 +165,9 @@ Result<RunOptions> Convert(const Words& words) {
 
 Result<std::variant<RunOptions, HelpText>> ParseRunOptions(std::span<const std::string> arguments) {
   Words words;
-  CLI::App app(kDescription);
-  PrepareApp(app, "gemel run");
-  AddOptions(app, words);
-  ASSIGN_OR_RETURN(std::optional<std::string> help, ParseArguments(app, arguments));
+  OptionParser parser(kDescription);
+  AddOptions(parser, words);
+  ASSIGN_OR_RETURN(std::optional<std::string> help, parser.Parse("gemel run", arguments));
   if (help) return std::variant<RunOptions, HelpText>(HelpText{std::move(*help)});
   ASSIGN_OR_RETURN(RunOptions options, Convert(words));
   return std::variant<RunOptions, HelpText>(std::move(options));

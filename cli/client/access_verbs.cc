@@ -37,12 +37,12 @@ void AddBinding(const v1::Binding& binding, Table& table) {
 
 Status WhoAmI(Words words) {
   Session session("access whoami");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel access whoami
   gemel access whoami -o json
 
 Who the server takes you for, by which names a binding could mean you, and which do.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::WhoAmIResponse who;
   RETURN_IF_ERROR(session.Call("Access/WhoAmI", v1::WhoAmIRequest(), &who));
@@ -71,12 +71,12 @@ Result<v1::ListBindingsResponse> AllBindings(Session& session) {
 
 Status List(Words words) {
   Session session("access list");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel access list
   gemel access list -o json
 
 All bindings of what you are an admin of.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::ListBindingsResponse all, AllBindings(session));
   Table table = BindingTable();
@@ -96,12 +96,13 @@ struct BindingWords {
   std::string resource;
 };
 
-void AddBindingWords(CLI::App& app, BindingWords& words) {
-  app.add_option("ROLE", words.role, "viewer, operator or admin")->required();
-  app.add_option("MEMBER", words.member, "user:NAME, uid:N, group:NAME, gid:N, cert:NAME, everyone")
-      ->required();
-  app.add_option("RESOURCE", words.resource, "'*', projects/NAME, or projects/NAME/vms/VM")
-      ->required();
+void AddBindingWords(OptionParser& parser, BindingWords& words) {
+  parser.AddOption("ROLE", words.role, "viewer, operator or admin").Required();
+  parser
+      .AddOption("MEMBER", words.member, "user:NAME, uid:N, group:NAME, gid:N, cert:NAME, everyone")
+      .Required();
+  parser.AddOption("RESOURCE", words.resource, "'*', projects/NAME, or projects/NAME/vms/VM")
+      .Required();
 }
 
 Result<v1::Binding> ToBinding(const BindingWords& words) {
@@ -118,13 +119,13 @@ Result<v1::Binding> ToBinding(const BindingWords& words) {
 Status Grant(Words words) {
   Session session("access grant");
   BindingWords binding;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel access grant operator cert:alice projects/web
   gemel access grant viewer group:staff '*'
 
 Gives a role on a VM, a project or everything.)");
-  AddBindingWords(app, binding);
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  AddBindingWords(parser, binding);
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::CreateBindingRequest request;
   ASSIGN_OR_RETURN(*request.mutable_binding(), ToBinding(binding));
@@ -140,13 +141,13 @@ Gives a role on a VM, a project or everything.)");
 Status Revoke(Words words) {
   Session session("access revoke");
   BindingWords binding;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel access revoke operator cert:alice projects/web
   gemel access revoke viewer group:staff '*'
 
 Takes a role back, from the next call on.)");
-  AddBindingWords(app, binding);
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  AddBindingWords(parser, binding);
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::Binding wanted, ToBinding(binding));
   ASSIGN_OR_RETURN(const v1::ListBindingsResponse all, AllBindings(session));
@@ -223,13 +224,13 @@ Status ShowQuota(const Session& session, const v1::Quota& quota) {
 Status Quota(Words words) {
   Session session("access quota");
   std::vector<std::string> limits;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel access quota
   gemel access quota -p web vms=10 cpus=32 memory=64G disk=1T
 
 What the project may have, and has; with LIMITs, changes it. 0 is no limit.)");
-  app.add_option("LIMIT", limits, "vms=N running=N cpus=N memory=SIZE disk=SIZE networks=N");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("LIMIT", limits, "vms=N running=N cpus=N memory=SIZE disk=SIZE networks=N");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   const std::string name = session.parent() + "/quota";
   v1::Quota quota;

@@ -75,20 +75,20 @@ Status ClusterConfirmDead(Words words) {
   Session session("cluster confirm-dead");
   std::string name;
   v1::ConfirmNodeDeadRequest request;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster confirm-dead b --reason "pulled both power cords"
   gemel cluster confirm-dead b --reason "no light, no fan" --yes-b-is-off
 
 Says that you have seen that a lost node is off. Machines whose disk refuses nobody are then started
 elsewhere; if the node runs all the same, it may destroy what is on their disks. It is kept with your name,
 asked for on a terminal, and void as soon as the node is back.)");
-  app.add_option("NODE", name, "which")->required();
-  app.add_option("--reason", *request.mutable_reason(), "how you know")->required();
+  parser.AddOption("NODE", name, "which").Required();
+  parser.AddOption("--reason", *request.mutable_reason(), "how you know").Required();
   const std::vector<std::string> flags = OffFlags(words);
   bool said = false;  // as `flags` says, with the name
-  app.add_flag(flags.empty() ? "--yes-NODE-is-off" : flags.front(), said,
-               "with the node's name: says so without a question");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddFlag(flags.empty() ? "--yes-NODE-is-off" : flags.front(), said,
+                 "with the node's name: says so without a question");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
   v1::GetStatusRequest ask;

@@ -15,15 +15,15 @@ Status ClusterFence(Words words) {
   Session session("cluster fence");
   std::string verb;
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster fence test b
   gemel cluster fence test b --server a.example:7443
 
 Has the fence agent that the node which answers has for another one say whether that is on or off. Nothing is
 switched.)");
-  app.add_option("VERB", verb, "test")->required();
-  app.add_option("NODE", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("VERB", verb, "test").Required();
+  parser.AddOption("NODE", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   if (verb != "test") return InvalidArgument("cluster fence: {}: unknown; there is test", verb);
   v1::TestFenceRequest request;

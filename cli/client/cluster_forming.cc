@@ -19,8 +19,8 @@ namespace {
 struct Place {
   std::string config{cluster::kClusterConfigPath};
 
-  void AddTo(CLI::App& app) {
-    app.add_option("--config", config, "the cluster's file; else /etc/gemel/cluster.toml");
+  void AddTo(OptionParser& parser) {
+    parser.AddOption("--config", config, "the cluster's file; else /etc/gemel/cluster.toml");
   }
 };
 
@@ -31,22 +31,22 @@ std::string OwnName() {
   return text.substr(0, text.find('.'));
 }
 
-void AddMemberOptions(CLI::App& app, cluster::ClusterConfig& wanted) {
-  app.add_option("--address", wanted.member.address, "this machine's, where the others reach it")
-      ->required();
-  app.add_option("--name", wanted.name, "this member's; else the host's name");
-  app.add_option("--client-port", wanted.member.client_port, "etcd's, for clients; 2379");
-  app.add_option("--peer-port", wanted.member.peer_port, "etcd's, for members; 2380");
-  app.add_option("--join-port", wanted.member.join_port, "for those who join; 2381");
-  app.add_option("--etcd", wanted.member.etcd, "the program; /usr/bin/etcd");
-  app.add_option("--state-dir", wanted.state_dir, "/var/lib/gemel/cluster");
-  app.add_option("--run-dir", wanted.run_dir, "/run/gemel");
+void AddMemberOptions(OptionParser& parser, cluster::ClusterConfig& wanted) {
+  parser.AddOption("--address", wanted.member.address, "this machine's, where the others reach it")
+      .Required();
+  parser.AddOption("--name", wanted.name, "this member's; else the host's name");
+  parser.AddOption("--client-port", wanted.member.client_port, "etcd's, for clients; 2379");
+  parser.AddOption("--peer-port", wanted.member.peer_port, "etcd's, for members; 2380");
+  parser.AddOption("--join-port", wanted.member.join_port, "for those who join; 2381");
+  parser.AddOption("--etcd", wanted.member.etcd, "the program; /usr/bin/etcd");
+  parser.AddOption("--state-dir", wanted.state_dir, "/var/lib/gemel/cluster");
+  parser.AddOption("--run-dir", wanted.run_dir, "/run/gemel");
 }
 
 // False: help was shown.
-Result<bool> Parse(CLI::App& app, const std::string& verb, Words words) {
-  PrepareApp(app, "gemel cluster " + verb);
-  ASSIGN_OR_RETURN(const std::optional<std::string> help, ParseArguments(app, words));
+Result<bool> Parse(OptionParser& parser, const std::string& verb, Words words) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> help,
+                   parser.Parse("gemel cluster " + verb, words));
   if (!help) return true;
   RETURN_IF_ERROR(Print(*help));
   return false;
@@ -71,11 +71,11 @@ Status Enter(const char* help, const std::string& verb, cluster::Role role, Word
   options.wanted.name = OwnName();
   options.wanted.role = role;
   options.progress = Progress;
-  CLI::App app(help);
-  app.add_option("TOKEN", token, "of gemel cluster invite")->required();
-  AddMemberOptions(app, options.wanted);
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, verb, words));
+  OptionParser parser(help);
+  parser.AddOption("TOKEN", token, "of gemel cluster invite").Required();
+  AddMemberOptions(parser, options.wanted);
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, verb, words));
   if (!go_on) return {};
   options.config_path = place.config;
   if (role == cluster::Role::kNode) {
@@ -109,15 +109,15 @@ Status ClusterInit(Words words) {
   Place place;
   options.wanted.name = OwnName();
   options.progress = Progress;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster init rack7 --address 10.0.0.1
   gemel cluster init rack7 --address 10.0.0.1 --name a
 
 Makes this machine the first of a cluster. Then: gemel cluster invite.)");
-  app.add_option("NAME", options.wanted.cluster, "the cluster's")->required();
-  AddMemberOptions(app, options.wanted);
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "init", words));
+  parser.AddOption("NAME", options.wanted.cluster, "the cluster's").Required();
+  AddMemberOptions(parser, options.wanted);
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "init", words));
   if (!go_on) return {};
   options.config_path = place.config;
   RETURN_IF_ERROR(member::InitCluster(options));
@@ -132,15 +132,15 @@ Status ClusterInvite(Words words) {
   Place place;
   bool witness = false;
   std::string ttl = "1h";
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster invite
   gemel cluster invite --witness --ttl 10m
 
 Prints a token with which one machine may join, once. Whoever has it is let in: keep it secret.)");
-  app.add_flag("--witness", witness, "as the witness, which runs no machines");
-  app.add_option("--ttl", ttl, "how long it can be used; 1h");
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "invite", words));
+  parser.AddFlag("--witness", witness, "as the witness, which runs no machines");
+  parser.AddOption("--ttl", ttl, "how long it can be used; 1h");
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "invite", words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const auto config, cluster::ReadClusterConfig(place.config));
   return Invited(config.run_dir, witness ? cluster::Role::kWitness : cluster::Role::kNode, ttl);
@@ -217,14 +217,14 @@ Result<std::string> DescribeMembers(const std::string& config_path) {
 
 Status ClusterMembers(Words words) {
   Place place;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster members
   gemel cluster members --config /etc/gemel/cluster.toml
 
 Who has a vote, as etcd on this machine sees it, and how etcd here does. gemel cluster status says what runs
 where.)");
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "members", words));
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "members", words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const std::string text, DescribeMembers(place.config));
   return Print(text);
@@ -234,15 +234,15 @@ Status ClusterLeave(Words words) {
   Place place;
   bool destroy = false;
   bool force = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster leave
   gemel cluster leave --destroy
 
 Takes this machine out of its cluster. Drain it first (gemel node drain).)");
-  app.add_flag("--destroy", destroy, "it is the last one: the cluster ends, nobody is asked");
-  app.add_flag("--force", force, "undrained, with machines; it is recorded that you said so");
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "leave", words));
+  parser.AddFlag("--destroy", destroy, "it is the last one: the cluster ends, nobody is asked");
+  parser.AddFlag("--force", force, "undrained, with machines; it is recorded that you said so");
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "leave", words));
   if (!go_on) return {};
   return member::LeaveCluster(place.config, destroy, force);
 }
@@ -250,14 +250,14 @@ Takes this machine out of its cluster. Drain it first (gemel node drain).)");
 Status ClusterBackup(Words words) {
   Place place;
   std::string file;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster backup /backup/rack7-monday
   gemel cluster backup rack7.backup
 
 What the cluster keeps in etcd, at one moment. The file is as secret as the cluster.)");
-  app.add_option("FILE", file, "a new file")->required();
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "backup", words));
+  parser.AddOption("FILE", file, "a new file").Required();
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "backup", words));
   if (!go_on) return {};
   return member::BackupCluster(place.config, file);
 }
@@ -267,17 +267,17 @@ Status ClusterRestore(Words words) {
   std::string file;
   std::uint64_t above = 0;
   bool force = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster restore /backup/rack7-monday
   gemel cluster restore /backup/rack7-monday --above 4
 
 The cluster begins anew with this node alone and what the file has; the others join anew. For the loss of
 two members of three: all others must be off for good.)");
-  app.add_option("FILE", file, "of gemel cluster backup")->required();
-  app.add_option("--above", above, "an incarnation that another node has seen");
-  app.add_flag("--force", force, "even if other members answer");
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "restore", words));
+  parser.AddOption("FILE", file, "of gemel cluster backup").Required();
+  parser.AddOption("--above", above, "an incarnation that another node has seen");
+  parser.AddFlag("--force", force, "even if other members answer");
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "restore", words));
   if (!go_on) return {};
   return member::RestoreCluster(place.config, file, above, force);
 }
@@ -288,17 +288,17 @@ Status ClusterReplace(Words words) {
   std::string ttl = "1h";
   bool force = false;
   bool witness = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster replace b
   gemel cluster replace w --witness
 
 Removes a member that is lost for good, and prints a token for the machine that comes instead.)");
-  app.add_option("NAME", name, "the lost one")->required();
-  app.add_flag("--witness", witness, "what comes is the witness");
-  app.add_flag("--force", force, "even if it answers");
-  app.add_option("--ttl", ttl, "how long the token can be used; 1h");
-  place.AddTo(app);
-  ASSIGN_OR_RETURN(const bool go_on, Parse(app, "replace", words));
+  parser.AddOption("NAME", name, "the lost one").Required();
+  parser.AddFlag("--witness", witness, "what comes is the witness");
+  parser.AddFlag("--force", force, "even if it answers");
+  parser.AddOption("--ttl", ttl, "how long the token can be used; 1h");
+  place.AddTo(parser);
+  ASSIGN_OR_RETURN(const bool go_on, Parse(parser, "replace", words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const auto config, cluster::ReadClusterConfig(place.config));
   if (name == config.name)

@@ -88,12 +88,12 @@ std::string MachinesOf(const Session& session, const v1::ClusterStatus& status) 
 
 Status ShowStatus(Words words) {
   Session session("cluster status");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster status
   gemel cluster status -o json
 
 The cluster on one screen, as the node that answers sees it.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::GetStatusRequest request;
   request.set_name("clusters/-");
@@ -115,13 +115,13 @@ The cluster on one screen, as the node that answers sees it.)");
 Status Explain(Words words) {
   Session session("cluster explain");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel cluster explain db
   gemel cluster explain db -o json
 
 Why a machine is where it is, and what led there.)");
-  app.add_option("NAME", name, "which VM")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which VM").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ExplainRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("vms", name));

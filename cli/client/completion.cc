@@ -68,8 +68,8 @@ Result<bool> BeginQuietly(Session& session, Words words) {
     kept.push_back(words[i]);
     kept.push_back(words[i + 1]);
   }
-  CLI::App app("");
-  return session.Begin(app, Verb::kOther, kept);
+  OptionParser parser("");
+  return session.Begin(parser, Verb::kOther, kept);
 }
 
 template <class Request, class Response>

@@ -29,19 +29,19 @@ std::unexpected<Error> NoSuch(const std::string& name) {
 }
 
 // The one word that most verbs take. False: help was shown.
-Result<bool> TakeName(CLI::App& app, Session& session, Words words, std::string& name) {
-  app.add_option("NAME", name, "which")->required();
-  return session.Begin(app, Verb::kOther, words);
+Result<bool> TakeName(OptionParser& parser, Session& session, Words words, std::string& name) {
+  parser.AddOption("NAME", name, "which").Required();
+  return session.Begin(parser, Verb::kOther, words);
 }
 
 Status List(Words words) {
   Session session("context list");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel context list
   gemel context list -o name
 
 All contexts.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const Contexts contexts, LoadContexts());
   Table table({{" "}, {"NAME"}, {"SERVER"}, {"PROJECT"}, {"CREDENTIALS"}});
@@ -63,23 +63,23 @@ Status Add(Words words) {
   std::string credentials;
   std::string project = "default";
   bool use = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel context add rack7 --server node-a:7443 --credentials ~/alice
   gemel context add rack7 --server node-a:7443,node-b:7443 --credentials ~/alice
   gemel context add test --server unix:/tmp/gemel/api.sock --project test --use
 
 One more server, or another way to call the same one; an existing one is replaced.)");
-  PrepareApp(app, "gemel context add");
-  app.add_option("NAME", name, "what to call it")->required();
-  app.add_option("--server", server,
+  parser.AddOption("NAME", name, "what to call it").Required();
+  parser
+      .AddOption("--server", server,
                  "HOST:PORT or unix:/PATH; several of a cluster with commas between")
-      ->type_name("SERVER")
-      ->required();
-  app.add_option("--credentials", credentials, "folder with cert.pem, key.pem, ca.pem")
-      ->type_name("FOLDER");
-  app.add_option("--project,-p", project, "whose VMs are meant")->default_str("default");
-  app.add_flag("--use", use, "make it the current one");
-  ASSIGN_OR_RETURN(const auto help, ParseArguments(app, words));
+      .Value("SERVER")
+      .Required();
+  parser.AddOption("--credentials", credentials, "folder with cert.pem, key.pem, ca.pem")
+      .Value("FOLDER");
+  parser.AddOption("--project,-p", project, "whose VMs are meant").Default("default");
+  parser.AddFlag("--use", use, "make it the current one");
+  ASSIGN_OR_RETURN(const auto help, parser.Parse("gemel context add", words));
   if (help) return Print(*help);
   std::error_code error;
   if (!credentials.empty()) credentials = std::filesystem::absolute(credentials, error).string();
@@ -99,12 +99,12 @@ One more server, or another way to call the same one; an existing one is replace
 Status Use(Words words) {
   Session session("context use");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel context use rack7
   gemel context use local
 
 Makes it the current one.)");
-  ASSIGN_OR_RETURN(const bool go_on, TakeName(app, session, words, name));
+  ASSIGN_OR_RETURN(const bool go_on, TakeName(parser, session, words, name));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(Contexts contexts, LoadContexts());
   if (!contexts.all.contains(name)) return NoSuch(name);
@@ -116,12 +116,12 @@ Makes it the current one.)");
 Status Remove(Words words) {
   Session session("context remove");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel context remove rack7
   gemel context remove test
 
 Forgets it; its credentials' files stay.)");
-  ASSIGN_OR_RETURN(const bool go_on, TakeName(app, session, words, name));
+  ASSIGN_OR_RETURN(const bool go_on, TakeName(parser, session, words, name));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(Contexts contexts, LoadContexts());
   if (name == kLocalContext) return InvalidArgument("context: {}: is always there", name);

@@ -60,13 +60,13 @@ void AddDisk(const Session& session, const v1::Disk& disk, Table& table) {
 Status List(Words words) {
   Session session("disk list");
   std::string filter;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk list
   gemel disk list --filter 'pool = fast' -o wide
 
 Disks of a project.)");
-  app.add_option("--filter", filter, "which: name, pool, state, size_bytes, labels.KEY");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("--filter", filter, "which: name, pool, state, size_bytes, labels.KEY");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListDisksRequest request;
   request.set_parent(session.parent());
@@ -93,13 +93,13 @@ Disks of a project.)");
 Status Get(Words words) {
   Session session("disk get");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk get web-root
   gemel disk get web-root -o yaml
 
 One disk.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::GetDiskRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("disks", name));
@@ -119,10 +119,10 @@ struct NewDisk {
   bool full = false;
 };
 
-void AddNewDiskOptions(CLI::App& app, NewDisk& options) {
-  app.add_option("NAME", options.name, "1 to 63 of a-z 0-9 -")->required();
-  app.add_option("--pool", options.pool, "where; else the default pool")->type_name("POOL");
-  app.add_flag("--full", options.full, "take its room at once");
+void AddNewDiskOptions(OptionParser& parser, NewDisk& options) {
+  parser.AddOption("NAME", options.name, "1 to 63 of a-z 0-9 -").Required();
+  parser.AddOption("--pool", options.pool, "where; else the default pool").Value("POOL");
+  parser.AddFlag("--full", options.full, "take its room at once");
 }
 
 Result<v1::CreateDiskRequest> NewDiskRequest(const Session& session, const NewDisk& options) {
@@ -141,16 +141,15 @@ Result<v1::CreateDiskRequest> NewDiskRequest(const Session& session, const NewDi
 Status Create(Words words) {
   Session session("disk create");
   NewDisk options;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk create web-root --size 20G --wait
   gemel disk create data --device /dev/vg0/data
 
 An empty disk, or a block device of the node that its administrator declared.)");
-  AddNewDiskOptions(app, options);
-  app.add_option("--size", options.size, "20G")->type_name("SIZE");
-  app.add_option("--device", options.device, "a block device, instead of a size")
-      ->type_name("PATH");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  AddNewDiskOptions(parser, options);
+  parser.AddOption("--size", options.size, "20G").Value("SIZE");
+  parser.AddOption("--device", options.device, "a block device, instead of a size").Value("PATH");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   if (options.size.empty() == options.device.empty())
     return InvalidArgument("size: give either --size or --device");
@@ -188,16 +187,14 @@ Status SendFile(grpc::ClientWriterInterface<v1::UploadDiskRequest>& writer, int 
 Status Upload(Words words) {
   Session session("disk upload");
   NewDisk options;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk upload web-root --from debian.raw
   gemel disk upload web-root --from debian.raw --wait
 
 A disk with the bytes of a raw image.)");
-  AddNewDiskOptions(app, options);
-  app.add_option("--from", options.from, "a raw image of this machine")
-      ->type_name("FILE")
-      ->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  AddNewDiskOptions(parser, options);
+  parser.AddOption("--from", options.from, "a raw image of this machine").Value("FILE").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const UniqueFd file, OpenFile(options.from, O_RDONLY));
   ASSIGN_OR_RETURN(const std::uint64_t size, FileSize(file.get()));
@@ -229,14 +226,14 @@ Status Grow(Words words) {
   Session session("disk grow");
   std::string name;
   std::string size;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk grow web-root --size 40G
   gemel disk grow web-root --size 40G --wait
 
 A larger size; a disk never shrinks.)");
-  app.add_option("NAME", name, "which")->required();
-  app.add_option("--size", size, "40G")->type_name("SIZE")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", name, "which").Required();
+  parser.AddOption("--size", size, "40G").Value("SIZE").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::UpdateDiskRequest request;
   ASSIGN_OR_RETURN(*request.mutable_disk()->mutable_name(), session.NameOf("disks", name));
@@ -255,15 +252,15 @@ Status Delete(Words words) {
   std::string name;
   bool yes = false;
   bool missing = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk delete web-root
   gemel disk delete web-root --yes --wait
 
 Deletes it with all that is on it.)");
-  app.add_option("NAME", name, "which")->required();
-  app.add_flag("--yes,-y", yes, "do not ask");
-  app.add_flag("--if-exists", missing, "one that is not there is well, too");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", name, "which").Required();
+  parser.AddFlag("--yes,-y", yes, "do not ask");
+  parser.AddFlag("--if-exists", missing, "one that is not there is well, too");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::DeleteDiskRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("disks", name));
@@ -279,12 +276,12 @@ Deletes it with all that is on it.)");
 
 Status Pools(Words words) {
   Session session("disk pools");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel disk pools
   gemel disk pools -o json
 
 Where disks can be, and the room there.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListPoolsResponse pools;
   RETURN_IF_ERROR(session.Call("Disks/ListPools", v1::ListPoolsRequest(), &pools));

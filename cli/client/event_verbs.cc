@@ -64,13 +64,13 @@ Status ShowEvent(const Session& session, const v1::Event& event) {
 Status List(Words words) {
   Session session("event list");
   std::string filter;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel event list
   gemel event list --filter 'type = GUEST_PANIC' -o wide
 
 What is kept, oldest first.)");
-  app.add_option("--filter", filter, "which: type, resource, uid, reason");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("--filter", filter, "which: type, resource, uid, reason");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListEventsRequest request;
   request.set_parent(session.parent());
@@ -104,14 +104,14 @@ Status Watch(Words words) {
   Session session("event watch");
   std::string filter;
   std::string token;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel event watch
   gemel event watch --from "$token" -o json
 
 As they come, from now on or from after a token (-o wide shows it).)");
-  app.add_option("--filter", filter, "which: type, resource, uid, reason");
-  app.add_option("--from", token, "the token of the last event that is known")->type_name("TOKEN");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("--filter", filter, "which: type, resource, uid, reason");
+  parser.AddOption("--from", token, "the token of the last event that is known").Value("TOKEN");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   if (token.empty()) {
     ASSIGN_OR_RETURN(token, TokenOfNow(session));

@@ -40,13 +40,13 @@ void AddNet(const Session& session, const v1::Network& net, Table& table) {
 Status List(Words words) {
   Session session("net list");
   std::string filter;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel net list
   gemel net list -o wide
 
 Networks of a project.)");
-  app.add_option("--filter", filter, "which: name, state, labels.KEY");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("--filter", filter, "which: name, state, labels.KEY");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListNetworksRequest request;
   request.set_parent(session.parent());
@@ -73,13 +73,13 @@ Networks of a project.)");
 Status Get(Words words) {
   Session session("net get");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel net get lan
   gemel net get lan -o yaml
 
 One network.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::GetNetworkRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("networks", name));
@@ -123,19 +123,19 @@ Result<v1::CreateNetworkRequest> NewNetRequest(const Session& session, const New
 Status Create(Words words) {
   Session session("net create");
   NewNet options;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel net create lan --subnet 10.88.0.0/24 --wait
   gemel net create office --bridge br0
 
 A bridge of the daemon's own with NAT, DHCP and DNS, or one that the administrator declared.)");
-  app.add_option("NAME", options.name, "1 to 63 of a-z 0-9 -")->required();
-  app.add_option("--subnet", options.subnet, "10.88.0.0/24")->type_name("SUBNET");
-  app.add_option("--bridge", options.bridge, "a bridge that is there, instead")
-      ->type_name("INTERFACE");
-  app.add_flag("--no-nat", options.no_nat, "no way out of the host");
-  app.add_flag("--no-dhcp", options.no_dhcp, "guests have addresses of their own");
-  app.add_flag("--no-dns", options.no_dns, "no names of VMs");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", options.name, "1 to 63 of a-z 0-9 -").Required();
+  parser.AddOption("--subnet", options.subnet, "10.88.0.0/24").Value("SUBNET");
+  parser.AddOption("--bridge", options.bridge, "a bridge that is there, instead")
+      .Value("INTERFACE");
+  parser.AddFlag("--no-nat", options.no_nat, "no way out of the host");
+  parser.AddFlag("--no-dhcp", options.no_dhcp, "guests have addresses of their own");
+  parser.AddFlag("--no-dns", options.no_dns, "no names of VMs");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::CreateNetworkRequest request, NewNetRequest(session, options));
   v1::Operation operation;
@@ -148,15 +148,15 @@ Status Delete(Words words) {
   std::string name;
   bool yes = false;
   bool missing = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel net delete lan
   gemel net delete lan --yes --wait
 
 Leaves the host as it was before. Refused while a VM uses it.)");
-  app.add_option("NAME", name, "which")->required();
-  app.add_flag("--yes,-y", yes, "do not ask");
-  app.add_flag("--if-exists", missing, "one that is not there is well, too");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", name, "which").Required();
+  parser.AddFlag("--yes,-y", yes, "do not ask");
+  parser.AddFlag("--if-exists", missing, "one that is not there is well, too");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::DeleteNetworkRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("networks", name));
@@ -173,13 +173,13 @@ Leaves the host as it was before. Refused while a VM uses it.)");
 Status Leases(Words words) {
   Session session("net leases");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel net leases lan
   gemel net leases lan -o json
 
 Addresses that its DHCP server gave away.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListLeasesRequest request;
   ASSIGN_OR_RETURN(*request.mutable_parent(), session.NameOf("networks", name));

@@ -69,12 +69,12 @@ std::string Remarks(const v1::Node& node) {
 
 Status List(Words words) {
   Session session("node list");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel node list
   gemel node list -o wide
 
 All hosts.)");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListNodesResponse nodes;
   RETURN_IF_ERROR(session.Call("Nodes/List", v1::ListNodesRequest(), &nodes));
@@ -92,13 +92,13 @@ All hosts.)");
 Status Get(Words words) {
   Session session("node get");
   std::string name = "-";
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel node get
   gemel node get node-a -o json
 
 One host, with what it can do and what is not well.)");
-  app.add_option("NAME", name, "which; else the one that answers");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which; else the one that answers");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::GetNodeRequest request;
   request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
@@ -112,11 +112,11 @@ One host, with what it can do and what is not well.)");
 }
 
 template <class Request>
-Status SetDrained(Session& session, CLI::App& app, Words words, std::string_view method,
+Status SetDrained(Session& session, OptionParser& parser, Words words, std::string_view method,
                   std::string_view done) {
   std::string name;
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   Request request;
   request.set_name(name.starts_with("nodes/") ? name : "nodes/" + name);
@@ -128,23 +128,24 @@ Status SetDrained(Session& session, CLI::App& app, Words words, std::string_view
 
 Status Drain(Words words) {
   Session session("node drain");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel node drain b
   gemel cluster status
 
 Of a cluster: its machines go to others, nothing new comes, and it no longer counts.)");
-  return SetDrained<v1::DrainNodeRequest>(session, app, words, "Clusters/DrainNode",
+  return SetDrained<v1::DrainNodeRequest>(session, parser, words, "Clusters/DrainNode",
                                           "drained; gemel cluster status shows what is left there");
 }
 
 Status Resume(Words words) {
   Session session("node resume");
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel node resume b
   gemel cluster status
 
 A node that was drained is one of its cluster's again.)");
-  return SetDrained<v1::UndrainNodeRequest>(session, app, words, "Clusters/UndrainNode", "resumed");
+  return SetDrained<v1::UndrainNodeRequest>(session, parser, words, "Clusters/UndrainNode",
+                                            "resumed");
 }
 
 }  // namespace

@@ -56,13 +56,13 @@ Status ShowOperation(const Session& session, const v1::Operation& operation) {
 Status List(Words words) {
   Session session("operation list");
   std::string filter;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel operation list
   gemel operation list --filter 'done = false'
 
 Newest first.)");
-  app.add_option("--filter", filter, "which: done, metadata.target, metadata.verb");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("--filter", filter, "which: done, metadata.target, metadata.verb");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   v1::ListOperationsRequest request;
   request.set_parent(session.parent());
@@ -97,13 +97,13 @@ Result<v1::Operation> GetOperation(Session& session, const std::string& name) {
 Status Get(Words words) {
   Session session("operation get");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel operation get op-41
   gemel operation get op-41 -o json
 
 One of them.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::Operation operation, GetOperation(session, name));
   return ShowOperation(session, operation);
@@ -112,13 +112,13 @@ One of them.)");
 Status Wait(Words words) {
   Session session("operation wait");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel operation wait op-41
   gemel operation wait op-41 --timeout 1m
 
 Until it is done. Ends as the work ended; with 124 at the timeout.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const v1::Operation operation, GetOperation(session, name));
   RETURN_IF_ERROR(WaitForOperation(session, operation));
@@ -129,13 +129,13 @@ Until it is done. Ends as the work ended; with 124 at the timeout.)");
 Status Cancel(Words words) {
   Session session("operation cancel");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel operation cancel op-41
   gemel operation cancel op-41 -o json
 
 Asks for its end; one that is past the point of return ends as it would have.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   v1::CancelOperationRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("operations", name));

@@ -58,34 +58,35 @@ Result<Identity> ReadCredentials(const std::string& folder) {
 
 }  // namespace
 
-Result<bool> Session::Begin(CLI::App& app, Verb kind, Words words) {
-  PrepareApp(app, "gemel " + command_);
-  app.add_option("--context", context_name_, "another context than the current one")
-      ->type_name("NAME");
-  app.add_option("--server", server_option_,
+Result<bool> Session::Begin(OptionParser& parser, Verb kind, Words words) {
+  parser.AddOption("--context", context_name_, "another context than the current one")
+      .Value("NAME");
+  parser
+      .AddOption("--server", server_option_,
                  "HOST:PORT or unix:/PATH, instead of a context's; or several of a cluster: A,B")
-      ->type_name("SERVER");
-  app.add_option("--credentials", credentials_option_,
+      .Value("SERVER");
+  parser
+      .AddOption("--credentials", credentials_option_,
                  "folder with cert.pem, key.pem, ca.pem, instead of the context's")
-      ->type_name("FOLDER");
-  app.add_option("--project,-p", project_option_, "project, instead of the context's")
-      ->type_name("PROJECT");
-  app.add_option("--timeout", timeout_, "give up after so long (90s, 10m); status 124 then")
-      ->type_name("TIME");
-  app.add_option("--output,-o", output_, "table, wide, json, yaml or name")
-      ->type_name("FORMAT")
-      ->default_str("table");
+      .Value("FOLDER");
+  parser.AddOption("--project,-p", project_option_, "project, instead of the context's")
+      .Value("PROJECT");
+  parser.AddOption("--timeout", timeout_, "give up after so long (90s, 10m); status 124 then")
+      .Value("TIME");
+  parser.AddOption("--output,-o", output_, "table, wide, json, yaml or name")
+      .Value("FORMAT")
+      .Default("table");
   if (kind == Verb::kShow) {
-    app.add_flag("--watch,-w", watch_, "go on, and show what changes");
-    app.add_flag("--no-headers", no_headers_, "no line of titles");
+    parser.AddFlag("--watch,-w", watch_, "go on, and show what changes");
+    parser.AddFlag("--no-headers", no_headers_, "no line of titles");
   }
   if (kind == Verb::kChange) {
-    app.add_flag("--wait", wait_, "until it is done, showing how far it is");
-    app.add_flag("--dry-run", dry_run_, "check it at the server, and change nothing");
-    app.add_option("--request-id", request_id_, "the same id makes a repeated command one change")
-        ->type_name("ID");
+    parser.AddFlag("--wait", wait_, "until it is done, showing how far it is");
+    parser.AddFlag("--dry-run", dry_run_, "check it at the server, and change nothing");
+    parser.AddOption("--request-id", request_id_, "the same id makes a repeated command one change")
+        .Value("ID");
   }
-  ASSIGN_OR_RETURN(const auto help, ParseArguments(app, words));
+  ASSIGN_OR_RETURN(const auto help, parser.Parse("gemel " + command_, words));
   if (help) {
     std::fputs(help->c_str(), stdout);
     return false;

@@ -2,9 +2,6 @@
 #pragma once
 #include <google/protobuf/message.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -14,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/arguments.h"
 #include "cli/client/client_error.h"
 #include "cli/client/context.h"
 #include "cli/client/output.h"
@@ -37,7 +35,7 @@ class Session {
 
   // Adds the options that all verbs of that kind have, parses, and reads the context. False: the help
   // was asked for and printed.
-  Result<bool> Begin(CLI::App& app, Verb kind, Words words);
+  Result<bool> Begin(OptionParser& parser, Verb kind, Words words);
 
   const std::string& command() const { return command_; }
   // The one that is asked.

@@ -229,17 +229,17 @@ class ConsoleSession {
 Status VmConsole(Words words) {
   Session session("vm console");
   ConsoleOptions options;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm console web
   gemel vm console web --log > web.log
 
 The serial console of a VM, from the last 1 MiB on. Ctrl-] q leaves it; the VM runs on. If the server
 restarts, it is attached again where it was.)");
-  app.add_option("NAME", options.name, "which")->required();
-  app.add_flag("--read-only", options.read_only, "do not write; any number may read");
-  app.add_flag("--take-over", options.take_over, "write, even if somebody else does");
-  app.add_flag("--log", options.no_follow, "what is kept of its output, and no more");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("NAME", options.name, "which").Required();
+  parser.AddFlag("--read-only", options.read_only, "do not write; any number may read");
+  parser.AddFlag("--take-over", options.take_over, "write, even if somebody else does");
+  parser.AddFlag("--log", options.no_follow, "what is kept of its output, and no more");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const std::string name, session.NameOf("vms", options.name));
   Terminal terminal(STDIN_FILENO);

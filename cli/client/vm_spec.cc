@@ -35,44 +35,46 @@ struct SpecOptions {
   std::vector<std::string> labels;
 };
 
-void AddSpecOptions(CLI::App& app, SpecOptions& options) {
-  app.add_option("--file,-f", options.file, "a VirtualMachine as JSON; options change it")
-      ->type_name("FILE");
-  app.add_option("--cpus", options.cpus, "processors")->type_name("N");
-  app.add_option("--memory", options.memory, "512M, 2G")->type_name("SIZE");
-  app.add_option("--kernel", options.kernel, "path on the node")->type_name("FILE");
-  app.add_option("--initrd", options.initrd, "path on the node")->type_name("FILE");
-  app.add_option("--cmdline", options.command_line, "of the kernel")->type_name("TEXT");
-  app.add_option("--disk", options.disks,
+void AddSpecOptions(OptionParser& parser, SpecOptions& options) {
+  parser.AddOption("--file,-f", options.file, "a VirtualMachine as JSON; options change it")
+      .Value("FILE");
+  parser.AddOption("--cpus", options.cpus, "processors").Value("N");
+  parser.AddOption("--memory", options.memory, "512M, 2G").Value("SIZE");
+  parser.AddOption("--kernel", options.kernel, "path on the node").Value("FILE");
+  parser.AddOption("--initrd", options.initrd, "path on the node").Value("FILE");
+  parser.AddOption("--cmdline", options.command_line, "of the kernel").Value("TEXT");
+  parser
+      .AddOption("--disk", options.disks,
                  "NAME or iscsi=TARGET/LUN, [,readonly][,direct][,read-bps=SIZE][,write-bps=SIZE]"
                  "[,read-iops=N][,write-iops=N]; once for each")
-      ->type_name("DISK")
-      ->allow_extra_args(false);
-  app.add_option("--nic", options.nics,
+      .Value("DISK")
+      .OneValueEach();
+  parser
+      .AddOption("--nic", options.nics,
                  "a network's name or user, [,mac=ADDRESS][,ip=ADDRESS][,vlan=N][,link=up|down]"
                  "[,queues=N][,rx=SIZE][,tx=SIZE]; once for each")
-      ->type_name("NETWORK")
-      ->allow_extra_args(false);
-  app.add_option("--machine", options.machine_type, "server-1 or micro-1")->type_name("TYPE");
-  app.add_option("--cpu-weight", options.cpu_weight, "against other VMs, 1 to 10000")
-      ->type_name("N");
-  app.add_option("--cpu-limit", options.cpu_limit, "at most so many host processors, 1.5")
-      ->type_name("CORES");
-  app.add_option("--cpu-reserve", options.cpu_reserve, "so many are its own, 0.5")
-      ->type_name("CORES");
-  app.add_option("--cpu-pin", options.cpu_pin, "host processors that it may run on, 0-2,5")
-      ->type_name("LIST");
-  app.add_option("--memory-limit", options.memory_limit,
+      .Value("NETWORK")
+      .OneValueEach();
+  parser.AddOption("--machine", options.machine_type, "server-1 or micro-1").Value("TYPE");
+  parser.AddOption("--cpu-weight", options.cpu_weight, "against other VMs, 1 to 10000").Value("N");
+  parser.AddOption("--cpu-limit", options.cpu_limit, "at most so many host processors, 1.5")
+      .Value("CORES");
+  parser.AddOption("--cpu-reserve", options.cpu_reserve, "so many are its own, 0.5").Value("CORES");
+  parser.AddOption("--cpu-pin", options.cpu_pin, "host processors that it may run on, 0-2,5")
+      .Value("LIST");
+  parser
+      .AddOption("--memory-limit", options.memory_limit,
                  "of the guest and the process around it; else the two as they are")
-      ->type_name("SIZE");
-  app.add_option("--restart", options.restart, "never or on-failure")->type_name("WHEN");
-  app.add_option("--failover", options.failover,
+      .Value("SIZE");
+  parser.AddOption("--restart", options.restart, "never or on-failure").Value("WHEN");
+  parser
+      .AddOption("--failover", options.failover,
                  "the cluster's: on, or priority=N,preferred=NODE,fail-back,group=NAME,stay-down")
-      ->type_name("POLICY");
-  app.add_option("--description", options.description, "for people")->type_name("TEXT");
-  app.add_option("--label", options.labels, "KEY=VALUE; once for each")
-      ->type_name("LABEL")
-      ->allow_extra_args(false);
+      .Value("POLICY");
+  parser.AddOption("--description", options.description, "for people").Value("TEXT");
+  parser.AddOption("--label", options.labels, "KEY=VALUE; once for each")
+      .Value("LABEL")
+      .OneValueEach();
 }
 
 Status ReadFile(const std::string& path, v1::VirtualMachine& vm) {
@@ -259,15 +261,15 @@ Status VmCreate(Words words) {
   SpecOptions options;
   std::string name;
   bool start = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm create web --kernel vmlinuz --cpus 2 --memory 2G --disk web-root --nic user
   gemel vm create -f web.json --start --wait
 
 Defines a virtual machine.)");
-  app.add_option("NAME", name, "1 to 63 of a-z 0-9 -");
-  app.add_flag("--start", start, "and starts it");
-  AddSpecOptions(app, options);
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", name, "1 to 63 of a-z 0-9 -");
+  parser.AddFlag("--start", start, "and starts it");
+  AddSpecOptions(parser, options);
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::CreateVirtualMachineRequest request;
   v1::VirtualMachine& vm = *request.mutable_virtual_machine();
@@ -292,16 +294,15 @@ Status VmUpdate(Words words) {
   SpecOptions options;
   std::string name;
   std::string etag;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm update web --memory 4G
   gemel vm get web -o json | edit | gemel vm update web -f -
 
 Changes what is given. What a running VM cannot take over waits for its next start.)");
-  app.add_option("NAME", name, "which")->required();
-  app.add_option("--etag", etag, "only if it is unchanged since it had this one")
-      ->type_name("ETAG");
-  AddSpecOptions(app, options);
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  parser.AddOption("NAME", name, "which").Required();
+  parser.AddOption("--etag", etag, "only if it is unchanged since it had this one").Value("ETAG");
+  AddSpecOptions(parser, options);
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   v1::UpdateVirtualMachineRequest request;
   v1::VirtualMachine& vm = *request.mutable_virtual_machine();

@@ -84,16 +84,14 @@ Status VmTop(Words words) {
   Session session("vm top");
   std::string interval = "2s";
   bool once = false;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm top
   gemel vm top --once --interval 5s
 
 Who uses what, the busiest first: processor time in hundredths of a processor, memory, bytes a second.)");
-  app.add_option("--interval", interval, "how long to measure")
-      ->type_name("TIME")
-      ->default_str("2s");
-  app.add_flag("--once", once, "one table, and end; always so without a terminal");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("--interval", interval, "how long to measure").Value("TIME").Default("2s");
+  parser.AddFlag("--once", once, "one table, and end; always so without a terminal");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const std::int64_t ms, ParseDuration("interval", interval));
   const bool repeat = !once && OnTerminal(STDOUT_FILENO);

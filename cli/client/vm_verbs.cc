@@ -138,13 +138,13 @@ Status WatchVms(Session& session, const std::string& only, const std::string& to
 Status List(Words words) {
   Session session("vm list");
   std::string filter;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm list
   gemel vm list --filter 'status.state = RUNNING AND labels.app = web' -o wide
 
 Virtual machines of a project (-p - for all that you may see).)");
-  app.add_option("--filter", filter, "which: FIELD = VALUE AND ...")->type_name("TEXT");
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("--filter", filter, "which: FIELD = VALUE AND ...").Value("TEXT");
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   std::string token;
   if (session.watch()) {
@@ -158,13 +158,13 @@ Virtual machines of a project (-p - for all that you may see).)");
 Status Get(Words words) {
   Session session("vm get");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm get web
   gemel vm get web -o yaml
 
 One virtual machine.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kShow, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kShow, words));
   if (!go_on) return {};
   ASSIGN_OR_RETURN(const std::string full, session.NameOf("vms", name));
   std::string token;
@@ -181,13 +181,13 @@ One virtual machine.)");
 Status Inspect(Words words) {
   Session session("vm inspect");
   std::string name;
-  CLI::App app(R"(Examples:
+  OptionParser parser(R"(Examples:
   gemel vm inspect web
   gemel vm inspect web -o json
 
 Devices, sandbox and limits as they are in force, asked of the machine's process and of the kernel.)");
-  app.add_option("NAME", name, "which")->required();
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kOther, words));
+  parser.AddOption("NAME", name, "which").Required();
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kOther, words));
   if (!go_on) return {};
   v1::InspectVirtualMachineRequest request;
   ASSIGN_OR_RETURN(*request.mutable_name(), session.NameOf("vms", name));
@@ -201,14 +201,14 @@ Devices, sandbox and limits as they are in force, asked of the machine's process
 // The verbs that take a name and make an operation.
 template <class Request>
 Status Act(Words words, const char* verb, const char* help, const char* done,
-           std::string_view method, const std::function<void(CLI::App&)>& options = {},
+           std::string_view method, const std::function<void(OptionParser&)>& options = {},
            const std::function<Status(Request&)>& fill = {}) {
   Session session(fmt::format("vm {}", verb));
   std::vector<std::string> names;
-  CLI::App app(help);
-  app.add_option("NAME", names, "which; several are done one after the other")->required();
-  if (options) options(app);
-  ASSIGN_OR_RETURN(const bool go_on, session.Begin(app, Verb::kChange, words));
+  OptionParser parser(help);
+  parser.AddOption("NAME", names, "which; several are done one after the other").Required();
+  if (options) options(parser);
+  ASSIGN_OR_RETURN(const bool go_on, session.Begin(parser, Verb::kChange, words));
   if (!go_on) return {};
   for (const std::string& name : names) {
     Request request;
@@ -242,10 +242,10 @@ Status Shutdown(Words words) {
 
 Presses the power button; what the guest does then is its own matter.)",
       "shut down", "VirtualMachines/Shutdown",
-      [&](CLI::App& app) {
-        app.add_option("--grace", grace, "how long the guest has; else what its spec says")
-            ->type_name("TIME");
-        app.add_flag("--force", force, "pull the plug then");
+      [&](OptionParser& parser) {
+        parser.AddOption("--grace", grace, "how long the guest has; else what its spec says")
+            .Value("TIME");
+        parser.AddFlag("--force", force, "pull the plug then");
       },
       [&](v1::ShutdownVirtualMachineRequest& request) -> Status {
         request.set_force(force);
@@ -304,10 +304,10 @@ Status Delete(Words words) {
 
 Forgets it; its disks stay. One that runs is not deleted without --force.)",
       "deleted", "VirtualMachines/Delete",
-      [&](CLI::App& app) {
-        app.add_flag("--force", force, "even if it runs: pulls the plug first");
-        app.add_flag("--if-exists", missing, "one that is not there is well, too");
-        app.add_flag("--yes,-y", yes, "do not ask");
+      [&](OptionParser& parser) {
+        parser.AddFlag("--force", force, "even if it runs: pulls the plug first");
+        parser.AddFlag("--if-exists", missing, "one that is not there is well, too");
+        parser.AddFlag("--yes,-y", yes, "do not ask");
       },
       [&](v1::DeleteVirtualMachineRequest& request) -> Status {
         request.set_force(force);
