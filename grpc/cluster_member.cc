@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "grpc/cluster_policy.h"
+#include "grpc/convert.h"
 
 namespace gemel::daemon {
 namespace {
@@ -234,29 +235,47 @@ bool ClusterMember::OnVmEvent(const VmUid& uid, const VmEvent& event) {
   Machine* const machine = Find(uid, &vm);
   if (machine == nullptr) return false;
   if (const auto* ended = std::get_if<VmEnded>(&event)) OnEnd(*machine, vm, ended->exit);
+  NoteHeartbeat(*machine, event);
   return fenced_.OnVmEvent(uid, event);
 }
 
 // Whether it is to run again is decided before the rules hear of its end.
 void ClusterMember::OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit) {
   const bool wanted = machine.wish.want == cluster::Want::kRun && !machine.ended;
-  if (!wanted || exit.cause == VmExitCause::kPoweredOff) return;
+  const bool asked = exit.cause == VmExitCause::kPoweredOff && !WasEndedForSilence(machine);
+  if (!wanted || asked) return;
   // Nothing is left that could go on: nobody has it until it is resumed.
   if (IsPaused(machine.spec) && !IsWanted(exit.cause))
     return manager_.Want(vm, cluster::Want::kGiveAway);
-  const v1::FailoverSpec& policy = machine.spec.machine.spec().failover();
-  const cluster::Time now = outside_.now();
-  const cluster::Time window = ToPolicy(policy, 0, 0).window;
-  std::erase_if(machine.ends, [&](cluster::Time at) { return now - at >= window; });
-  machine.ends.push_back(now);
-  if (IsWanted(exit.cause))
-    machine.ended = {"GUEST_POWER_OFF", exit.reason};
-  else if (policy.stay_down())
-    machine.ended = {"STAYS_DOWN", exit.reason};
-  else if (machine.ends.size() > ToPolicy(policy, 0, 0).most_restarts)
-    machine.ended = {"TOO_MANY_RESTARTS", exit.reason};
+  CountEnd(machine, exit);
   // Left to this node alone until etcd says that it shall not run.
   if (machine.ended) manager_.Want(vm, cluster::Want::kGiveAway, node_);
+}
+
+// It begins anew, and all are told why; or it has `ended`.
+void ClusterMember::CountEnd(Machine& machine, const VmExit& exit) {
+  const bool silent = WasEndedForSilence(machine);
+  const std::string why =
+      silent ? fmt::format("{}: it was ended", *machine.silence) : Printable(exit.reason);
+  const v1::FailoverSpec& failover = machine.spec.machine.spec().failover();
+  const cluster::VmPolicy policy = ToPolicy(failover, 0, 0);
+  const cluster::Time now = outside_.now();
+  std::erase_if(machine.ends, [&](cluster::Time at) { return now - at >= policy.window; });
+  machine.ends.push_back(now);
+  if (exit.cause != VmExitCause::kPoweredOff && IsWanted(exit.cause)) {
+    machine.ended = {"GUEST_POWER_OFF", why};
+  } else if (policy.stay_down) {
+    machine.ended = {"STAYS_DOWN", why};
+  } else if (machine.ends.size() > policy.most_restarts) {
+    machine.ended = {"TOO_MANY_RESTARTS",
+                     fmt::format("{} (restarts in {} s: {})", why, policy.window.us / 1'000'000,
+                                 policy.most_restarts)};
+  } else {
+    TellOf(machine, v1::EVENT_TYPE_RESTARTED, machine.told ? machine.told->epoch : cluster::Epoch{},
+           silent ? "HEARTBEAT_LOST" : ReasonWord(ToExitReason(exit.cause)),
+           fmt::format("{} (restart {} of {} in {} s)", why, machine.ends.size(),
+                       policy.most_restarts, policy.window.us / 1'000'000));
+  }
 }
 
 void ClusterMember::OnBegun(ClusterVm vm) {

@@ -127,7 +127,10 @@ class ClusterMember final : public ClusterSeat {
     std::optional<std::pair<std::string, std::string>> ended;  // it shall stop: reason, message
     std::vector<cluster::Time> ends;                           // by itself, in its window
     std::string failure;                                       // of its last start
-    bool begun = false;                                        // the guest of its process here has
+    std::optional<std::string> silence;  // its process owes an answer: for how long
+    int silent_turns = 0;                // of this daemon since, in which it could have come
+    cluster::Time silent_turn;           // the last of them
+    bool begun = false;                  // the guest of its process here has
     std::optional<ClusterStanding> told;
     std::string last_owner;  // the node that ran it last, as far as this one has seen
     cluster::Epoch ran;      // and in which epoch
@@ -205,6 +208,13 @@ class ClusterMember final : public ClusterSeat {
   ClusterStanding StandingOf(const ClusterManager::MachineStatus& status, const Machine& machine,
                              const ClusterSeen& seen) const;
   void OnEnd(Machine& machine, ClusterVm vm, const VmExit& exit);
+  void CountEnd(Machine& machine, const VmExit& exit);
+
+  // ---- processes that do not answer (cluster_member_heartbeat.cc)
+  static void NoteHeartbeat(Machine& machine, const VmEvent& event);
+  bool MayEndForSilence(const Machine& machine) const;
+  static bool WasEndedForSilence(const Machine& machine);
+  void EndTheSilent();
   void OnBegun(ClusterVm vm);
   void OnProcess(ClusterVm vm, const cluster::Process& process);
   std::int64_t PatienceMs(ClusterVm vm) const;

@@ -63,6 +63,7 @@ void ClusterMember::Weave() {
     SayDrained();
     StopThoseThatEnded();
     WeighAll();
+    EndTheSilent();
     DeleteTheDeleted(manager_.machines());
     SeeToFences();
   }

@@ -61,6 +61,14 @@ ApiResult<void> CheckFailover(const v1::VirtualMachineSpec& spec, std::string_vi
         field("anti_affinity_group"),
         fmt::format("\"{}\" is not 1 to 63 of a-z, 0-9 and '-', beginning with a letter",
                     failover.anti_affinity_group())));
+  if (!v1::OnHeartbeatLoss_IsValid(failover.on_heartbeat_loss()))
+    return std::unexpected(InvalidField(
+        field("on_heartbeat_loss"), fmt::format("{} is not NONE (1) or RESTART (2)",
+                                                static_cast<int>(failover.on_heartbeat_loss()))));
+  if (failover.stay_down() && failover.on_heartbeat_loss() == v1::ON_HEARTBEAT_LOSS_RESTART)
+    return std::unexpected(InvalidField(
+        field("on_heartbeat_loss"),
+        "RESTART: with stay_down it would be ended and not started again: set one of them"));
   if (auto span = CheckSpan(field("start_delay"), failover.start_delay()); !span) return span;
   if (auto span = CheckSpan(field("restart_window"), failover.restart_window()); !span) return span;
   for (int i = 0; i < spec.disks_size(); ++i) {

@@ -32,6 +32,7 @@ struct ClusterSpec {
 // Feature levels (member/record.h) of what may be asked for of a machine.
 inline constexpr std::uint32_t kOffProofsLevel = 2;
 inline constexpr std::uint32_t kPausesLevel = 3;
+inline constexpr std::uint32_t kHeartbeatLossLevel = 3;
 
 // Why a machine that is paused is not: what stood still has gone with its process or its node.
 inline constexpr std::string_view kPausedLost = "PAUSED_LOST";

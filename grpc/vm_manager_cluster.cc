@@ -63,6 +63,9 @@ ApiResult<void> VmManager::CheckCluster(const v1::VirtualMachine& vm,
                                            "needs one (gemel cluster init)",
                                            options_.node)));
   if (auto valid = CheckFailover(vm.spec(), prefix); !valid) return valid;
+  if (vm.spec().failover().on_heartbeat_loss() == v1::ON_HEARTBEAT_LOSS_RESTART)
+    if (const Status known = cluster_->KnowsLevel(kHeartbeatLossLevel, "on_heartbeat_loss"); !known)
+      return std::unexpected(FromError(known.error(), "UPGRADE_FIRST"));
   if (auto disks = CheckOpenDisks(vm, prefix); !disks) return disks;
   const std::string& preferred = vm.spec().failover().preferred_node();
   const bool known =

@@ -29,6 +29,7 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
   Vm* vm = FindUid(uid);
   if (vm == nullptr) return;
   const std::string name = vm->stored.vm.name();
+  if (std::holds_alternative<VmEnded>(event)) vm->silent = false;
   if (cluster_ != nullptr && cluster_->OnVmEvent(uid, event) &&
       std::holds_alternative<VmEnded>(event))
     return;
@@ -37,7 +38,6 @@ void VmManager::OnVmEvent(const VmUid& uid, const VmEvent& event) {
     vm->process = Process::kNone;
     vm->off_asked = false;
     vm->button_pressed = false;
-    vm->silent = false;
     const VmUid of = uid;  // which may be the supervisor's own, and go with its record
     Reconcile(name);
     return StoppedWithHost(of);

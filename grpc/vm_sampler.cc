@@ -32,10 +32,16 @@ void VmSampler::Begin(VmSupervisor* supervisor, VmEventCallback on_event) {
 
 void VmSampler::Beat() {
   const std::int64_t now = clock_->MonotonicNow();
-  for (const auto& [uid, asked] : asked_) {
+  for (auto& [uid, asked] : asked_) {
+    // Another process than the one that was asked owes nothing yet.
+    if (const pid_t pid = supervisor_->Pid(uid); std::exchange(asked.pid, pid) != pid) {
+      asked.since_ns = now;
+      silent_.erase(uid);
+    }
     const std::int64_t waited_ms = (now - asked.since_ns) / 1'000'000;
     if (waited_ms < heartbeat_ms_ || !silent_.insert(uid).second) continue;
-    on_event_(uid, VmUnreachable{fmt::format("gemel-vmm has not answered for {} ms", waited_ms)});
+    on_event_(uid,
+              VmUnreachable{fmt::format("gemel-vmm has not answered for {} ms", waited_ms), true});
   }
   Look();
   beat_ = timers_->After(heartbeat_ms_, [this] { Beat(); });
@@ -64,7 +70,9 @@ void VmSampler::Look() {
 }
 
 void VmSampler::Ask(const VmUid& uid, const std::string& name) {
-  Asked& asked = asked_.try_emplace(uid, Asked{name, clock_->MonotonicNow(), false}).first->second;
+  Asked& asked =
+      asked_.try_emplace(uid, Asked{name, clock_->MonotonicNow(), false, supervisor_->Pid(uid)})
+          .first->second;
   if (std::exchange(asked.answer_due, true)) return;
   supervisor_->GetStatistics(
       uid, [this, uid, alive = std::weak_ptr(alive_)](Result<VmStatistics> answer) {
@@ -88,6 +96,7 @@ void VmSampler::OnAnswer(const VmUid& uid, Result<VmStatistics> answer) {
     if (silent_.erase(uid) > 0) on_event_(uid, VmAnswers{});
   } else if (answer.error().code == Code::kNotFound) {
     asked_.erase(found);  // it has ended, or does not live yet
+    silent_.erase(uid);   // and the next one has said nothing yet
   }
   WakeIfDone();
 }

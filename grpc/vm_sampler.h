@@ -43,6 +43,7 @@ class VmSampler {
     std::string name;
     std::int64_t since_ns = 0;  // without a sample
     bool answer_due = false;    // else it has failed, and is asked again with the others
+    pid_t pid = 0;              // of the process that was asked
   };
   struct Waiter {
     std::function<void()> done;

@@ -74,6 +74,7 @@ struct VmWasReset {};  // by the guest or by Reset; it runs again
 // does again. Its end is still told.
 struct VmUnreachable {
   std::string reason;
+  bool silent = false;  // it owes an answer for the length of a heartbeat (VmSampler)
 };
 // It answers after VmUnreachable. Told by who asks it regularly (VmSampler).
 struct VmAnswers {};

@@ -33,7 +33,7 @@ struct Record {
 // is new in a level is written only once the cluster has it, so that the version before can go on.
 //   1  certificates' serial numbers in members' records, /gemel/cluster/revoked
 //   2  machines whose disk refuses nobody, and proofs that a node is off (cluster::OffBy)
-//   3  machines of the cluster's that are paused (a level 2 would run them)
+//   3  machines of the cluster's that are paused (a level 2 would run them); on_heartbeat_loss
 inline constexpr std::uint32_t kFeatureLevel = 3;
 using etcd::kLevelKey;
 // When the newest backup was made, in seconds since 1970.

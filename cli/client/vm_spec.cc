@@ -69,7 +69,8 @@ void AddSpecOptions(OptionParser& parser, SpecOptions& options) {
   parser.AddOption("--restart", options.restart, "never or on-failure").Value("WHEN");
   parser
       .AddOption("--failover", options.failover,
-                 "the cluster's: on, or priority=N,preferred=NODE,fail-back,group=NAME,stay-down")
+                 "the cluster's: on, or priority=N,preferred=NODE,fail-back,group=NAME,stay-down,"
+                 "heartbeat=none|restart")
       .Value("POLICY");
   parser.AddOption("--description", options.description, "for people").Value("TEXT");
   parser.AddOption("--label", options.labels, "KEY=VALUE; once for each")
@@ -182,6 +183,9 @@ Status FillPolicy(std::string_view word, v1::FailoverSpec& failover) {
     failover.set_preferred_node("nodes/" + value);
   } else if (key == "group" && !value.empty()) {
     failover.set_anti_affinity_group(value);
+  } else if (word == "heartbeat=restart" || word == "heartbeat=none") {
+    failover.set_on_heartbeat_loss(value == "restart" ? v1::ON_HEARTBEAT_LOSS_RESTART
+                                                      : v1::ON_HEARTBEAT_LOSS_NONE);
   } else if (word == "fail-back") {
     failover.set_fail_back(true);
   } else if (word == "stay-down") {

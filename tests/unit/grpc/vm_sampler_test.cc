@@ -110,6 +110,25 @@ TEST_F(VmSamplerTest, FailedAnswers_AreSilence) {
   EXPECT_TRUE(HasEvent(v1::EVENT_TYPE_HEARTBEAT_RESUMED));
 }
 
+TEST_F(VmSamplerTest, EndedWhileItWasSilent_ItsNextSilenceIsToldToo) {
+  Create("web", true);
+  supervisor_.HoldAnswers(true);
+  supervisor_.FailNext({Code::kNotFound, "it has ended"});
+  int silences = 0;
+  sampler_ = std::make_unique<VmSampler>(timers_.get(), &clock_, published_.get(), kBeatMs);
+  sampler_->Begin(&supervisor_, [&](const VmUid&, const VmEvent& event) {
+    const auto* unreachable = std::get_if<VmUnreachable>(&event);
+    silences += unreachable != nullptr && unreachable->silent ? 1 : 0;
+  });
+  Pass(kBeatMs);
+  EXPECT_EQ(silences, 1);
+  supervisor_.ReleaseAnswers();
+  Drain();
+  Pass(kBeatMs);  // it is asked again
+  Pass(kBeatMs);
+  EXPECT_EQ(silences, 2);
+}
+
 TEST_F(VmSamplerTest, MachineThatStopped_HasNoSample) {
   Create("web", true);
   Begin();
