@@ -3,8 +3,9 @@
 A file is known to be clean if the configuration, the compiler's arguments, the file and every file
 of ours that it includes are, byte for byte, what an earlier run found clean.
 
-Most of clang-tidy's time goes into headers, so the files of a library that must be read are read as one first,
-which includes them all. If nothing is found in that, nothing is in any of them; else each is read alone.
+Most of clang-tidy's time goes into headers, so the files of a library that must be read are read as one
+first, which includes them all. If nothing is found in that, nothing is in any of them; else each is read
+alone.
 """
 
 import concurrent.futures
@@ -26,8 +27,8 @@ TIDY = "clang-tidy-19"
 YOUNG = ("grpc", "cli/client")
 MAX_AGE_DAYS = 30
 MOST_TOGETHER = 16
-# Of files that another includes, misc-use-internal-linkage says nothing, but these do; and to include a source
-# is what is wanted here.
+# Of files that another includes, misc-use-internal-linkage says nothing, but these do; and to include a
+# source is what is wanted here.
 AS_ONE = ("--checks=-bugprone-suspicious-include",
           "--extra-arg=-Wmissing-prototypes", "--extra-arg=-Wmissing-variable-declarations")
 
@@ -98,7 +99,8 @@ def _tidy_as_one(group, place, database, *options):
     together.write_text("".join(f'#include "{one.path}"\n' for one in group), encoding="utf-8")
     command = group[0].entry["command"].replace(group[0].entry["file"], str(together))
     (place / "compile_commands.json").write_text(
-        json.dumps([{"directory": str(database), "file": str(together), "command": command}]), encoding="utf-8")
+        json.dumps([{"directory": str(database), "file": str(together), "command": command}]),
+        encoding="utf-8")
     (place / "log").unlink(missing_ok=True)
     return shell.run([TIDY, "--quiet", "-p", place, *options, together], place / "log", timeout=900) == 0
 

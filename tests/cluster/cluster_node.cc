@@ -10,8 +10,8 @@
 // each PREEMPT is lost. With disk=iscsi://… (as gemel run has it) it is not used: the disk is claimed at its
 // target.
 //
-// GEMEL_MUTATION takes a rule away, to see that something notices (mutant_rules.cc; no_latch, register_on_reconnect:
-// here).
+// GEMEL_MUTATION takes a rule away, to see that something notices (mutant_rules.cc; here: no_latch,
+// register_on_reconnect).
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/file.h>

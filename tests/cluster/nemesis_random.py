@@ -29,8 +29,8 @@ def mixture(seed):
     for _ in range(MOMENTS):
         steps += [step(rng) for _ in range(rng.choice([1, 1, 2]))]
         steps.append(f"wait {rng.choice([0.1, 0.5, 1, 2, 3.5])}")
-    return nemesis_table.Row(f"mixture {seed}", "; ".join([*steps, "heal", "→ ab"]), within=60, disk="refuses",
-                             tries=1)
+    return nemesis_table.Row(f"mixture {seed}", "; ".join([*steps, "heal", "→ ab"]), within=60,
+                             disk="refuses", tries=1)
 
 
 def row(name):

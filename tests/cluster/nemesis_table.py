@@ -15,9 +15,9 @@ class Row:
     steps: list
     within: float = 30
     # "file": it refuses nobody, so it shows whatever comes too late.
-    # "refuses": the holder of its reservation alone may write. For rows that may stop a VM's process between its
-    #     last look at the page and its system call: such a write is late, and only a disk that refuses stops it
-    #     (docs/FAILOVER.md, the table of windows).
+    # "refuses": the holder of its reservation alone may write. For rows that may stop a VM's process between
+    #     its last look at the page and its system call: such a write is late, and only a disk that refuses
+    #     stops it (docs/FAILOVER.md, the table of windows).
     # "registrants": whoever is registered may write.
     # "target": on a real one, at s.
     disk: str = "file"
