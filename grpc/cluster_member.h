@@ -193,6 +193,7 @@ class ClusterMember final : public ClusterSeat {
   // What keeps nodes from having a machine of that spec, whatever room they have: by node, why.
   std::map<cluster::NodeId, std::string> ObstaclesOf(const v1::VirtualMachineSpec& spec) const;
   std::string DescribeObstacles(const Machine& machine) const;
+  bool NetworksChange(const Machine& machine) const;
   std::vector<cluster::NodeId> BarredOf(const v1::VirtualMachineSpec& spec) const;
   bool HasRoomForALoss(const v1::ClusterStatus& status) const;
   cluster::NodeId NumberOf(const std::string& name) const;

@@ -150,6 +150,16 @@ std::string ClusterMember::DescribeObstacles(const Machine& machine) const {
   return text;
 }
 
+// A network that was asked for a moment ago comes: who waits for the machine's start is not told that it will not.
+bool ClusterMember::NetworksChange(const Machine& machine) const {
+  const auto own = specs_.nodes().find(node_);
+  if (own == specs_.nodes().end() || own->second.value.networks != outside_.records->Networks())
+    return true;  // this node's are about to be told
+  return std::ranges::any_of(specs_.nodes(), [&](const auto& node) {
+    return daemon::NetworksChange(machine.spec.machine.spec(), node.second.value.networks);
+  });
+}
+
 // All nodes number the groups alike.
 ClusterMember::Numbers ClusterMember::NumbersOfAll() const {
   Numbers numbers;
@@ -210,8 +220,7 @@ std::optional<std::pair<std::string, std::string>> ClusterMember::ObstacleOf(
   if (const NodeId node = WaitsForProofOf(status, seen); node != 0)
     return Obstacle("NOT_PROVED_OFF", WhyNotProved(node));
   if (!machine.failure.empty()) return Obstacle("START_FAILED", machine.failure);
-  if (machine.wish.why == Why::kNoNetwork)
-    return Obstacle("NO_NETWORK", DescribeObstacles(machine));
+  if (machine.wish.why == Why::kNoNetwork) return Obstacle(kNoNetwork, DescribeObstacles(machine));
   if (IsStuck(machine.wish.why))
     return Obstacle(Capitals(WhyWord(machine.wish.why)),
                     "no node may have it now: gemel cluster explain says why");
@@ -247,7 +256,7 @@ ClusterStanding ClusterMember::StandingOf(const ClusterManager::MachineStatus& s
     say(machine.spec.reason, machine.spec.message);
   } else if (auto obstacle = ObstacleOf(status, machine, standing, seen)) {
     say(std::move(obstacle->first), std::move(obstacle->second));
-    standing.stuck = true;
+    standing.stuck = standing.reason != kNoNetwork || !NetworksChange(machine);
   } else if (!standing.owner.empty() && !standing.owner_open) {
     say("NODE_LOST", fmt::format("node {} is lost", standing.owner));
   }

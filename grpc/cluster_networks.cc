@@ -11,6 +11,8 @@
 namespace gemel::daemon {
 namespace {
 
+constexpr std::string_view kChanges = "it is being made, or going";
+
 std::string_view OrBridge(const std::string& subnet) {
   return subnet.empty() ? "a bridge of the host" : std::string_view(subnet);
 }
@@ -48,7 +50,7 @@ etcd::NodeNetwork DescribeNetwork(const v1::Network& network,
   described.dhcp_last = network.managed_bridge().dhcp_last();
   described.allow_spoofing = network.allow_spoofing();
   if (!IsThere(network))
-    described.trouble = "it is being made, or going";
+    described.trouble = kChanges;
   else if (!network.message().empty())
     described.trouble = "it does not work there: " + network.message();
   if (!described.subnet.empty()) described.taken.assign(taken.begin(), taken.end());
@@ -89,6 +91,16 @@ std::string NetworkObstacle(const v1::VirtualMachineSpec& spec,
     if (!why.empty()) return fmt::format("spec.nics[{}].network \"{}\": {}", i, nic.network(), why);
   }
   return "";
+}
+
+bool NetworksChange(const v1::VirtualMachineSpec& spec,
+                    std::span<const etcd::NodeNetwork> networks) {
+  return std::ranges::any_of(networks, [&](const etcd::NodeNetwork& network) {
+    return network.trouble == kChanges &&
+           std::ranges::any_of(spec.nics(), [&](const v1::NetworkInterface& nic) {
+             return nic.network() == network.name;
+           });
+  });
 }
 
 std::string NetworkDifference(const etcd::NodeNetwork& one, const etcd::NodeNetwork& other) {

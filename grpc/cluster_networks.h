@@ -28,6 +28,10 @@ Result<hostnet::NetworkSpec> ToNetworkSpec(const etcd::NodeNetwork& network);
 std::string NetworkObstacle(const v1::VirtualMachineSpec& spec,
                             std::span<const etcd::NodeNetwork> networks);
 
+// Whether a network of its cards' is being made there, or going: the obstacle will not last.
+bool NetworksChange(const v1::VirtualMachineSpec& spec,
+                    std::span<const etcd::NodeNetwork> networks);
+
 // What of two networks of one name is not alike, though machines rely on it; empty: nothing.
 std::string NetworkDifference(const etcd::NodeNetwork& one, const etcd::NodeNetwork& other);
 

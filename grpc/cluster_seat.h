@@ -36,6 +36,7 @@ inline constexpr std::uint32_t kHeartbeatLossLevel = 3;
 
 // Why a machine that is paused is not: what stood still has gone with its process or its node.
 inline constexpr std::string_view kPausedLost = "PAUSED_LOST";
+inline constexpr std::string_view kNoNetwork = "NO_NETWORK";
 
 // How a machine stands, as far as this node knows.
 struct ClusterStanding {

@@ -391,7 +391,7 @@ void VmManager::PrepareClusterStart(const VmUid& uid, Prepared done) {
 ApiResult<VmStart> VmManager::ReadyClusterStart(Vm& vm) {
   if (std::string why = NetworkObstacle(vm.stored.vm.spec(), Networks()); !why.empty())
     return std::unexpected(
-        MakeApiError(Code::kFailedPrecondition, "NO_NETWORK",
+        MakeApiError(Code::kFailedPrecondition, kNoNetwork,
                      fmt::format("node {} cannot have it: {}", options_.node, why)));
   if (vm.stored.vm.desired_state() == v1::DESIRED_STATE_PAUSED)
     return std::unexpected(MakeApiError(Code::kFailedPrecondition, kPausedLost,

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "grpc/convert_network.h"
 #include "tests/unit/grpc/member_pair.h"
 
 namespace gemel::daemon {
@@ -172,6 +173,16 @@ TEST_F(ClusterCardsTest, OneNodeHasTheNetwork_RunsThereAloneAndSaysWhy) {
   ASSERT_TRUE(b->MakeNetwork(kSubnet).has_value());
   EXPECT_TRUE(Until([&] { return b->Stands() == "RUNNING b"; })) << b->Stands();
   EXPECT_EQ(b->network_host().ports.size(), 1U);
+}
+
+TEST_F(ClusterCardsTest, NetworkMadeAMomentAgo_StartWaitsUntilTheClusterKnowsOfIt) {
+  ASSERT_TRUE(a->MakeNetwork(kSubnet).has_value());
+  ASSERT_TRUE(Until([&] { return IsThere(*a->published->networks.Get(kLan)); }));
+  const auto made = a->Make("web", WithCard(*a));
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  ASSERT_TRUE(Until([&] { return a->published->operations.Get(made->name())->done(); }));
+  EXPECT_EQ(a->published->operations.Get(made->name())->error().message(), "");
+  EXPECT_EQ(a->Stands(), "RUNNING a");
 }
 
 TEST_F(ClusterCardsTest, MadeOnTheNodeWithoutTheNetwork_RunsOnTheOther) {

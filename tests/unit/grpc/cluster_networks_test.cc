@@ -45,6 +45,19 @@ TEST(NetworkObstacle, NodeHasTheNetwork_IsNone) {
   EXPECT_EQ(NetworkObstacle({}, {}), "");
 }
 
+TEST(NetworksChange, NetworkOfACardIsBeingMade_ButNoOther) {
+  v1::Network network = Managed();
+  const auto changes = [&](const v1::VirtualMachineSpec& spec) {
+    return NetworksChange(spec, std::vector{DescribeNetwork(network, {})});
+  };
+  EXPECT_FALSE(changes(WithCard("10.88.0.5")));
+  network.set_state(v1::NETWORK_STATE_CREATING);
+  EXPECT_TRUE(changes(WithCard("10.88.0.5")));
+  EXPECT_FALSE(changes({}));
+  network.set_name("projects/p/networks/another");
+  EXPECT_FALSE(changes(WithCard("10.88.0.5")));
+}
+
 TEST(NetworkObstacle, NoSuchNetwork_IsNamedWithItsField) {
   EXPECT_EQ(NetworkObstacle(WithCard("10.88.0.5"), {}),
             "spec.nics[1].network \"projects/p/networks/lan\": there is no such network");
