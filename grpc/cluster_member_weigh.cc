@@ -150,7 +150,8 @@ std::string ClusterMember::DescribeObstacles(const Machine& machine) const {
   return text;
 }
 
-// A network that was asked for a moment ago comes: who waits for the machine's start is not told that it will not.
+// A network that was asked for a moment ago comes: who waits for the machine's start is not told that it
+// will not.
 bool ClusterMember::NetworksChange(const Machine& machine) const {
   const auto own = specs_.nodes().find(node_);
   if (own == specs_.nodes().end() || own->second.value.networks != outside_.records->Networks())
