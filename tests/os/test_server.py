@@ -37,13 +37,13 @@ ALLOWED = (
 )
 
 
-def boot(run, commands, end, *arguments, cmdline=""):
+def boot(run, commands, end, *arguments, cmdline="", terminal=False):
     """What each command, typed at the console of a Debian, has printed. `end` is what follows."""
     disk = run.debian_copy()
     typed = [QUIETLY, *commands]
     steps = [f"{LOGIN}=send:root", *(f"{PROMPT}=send:{command}" for command in typed), *end]
     ended = run.stock(disk, "--profile", "server", *arguments, cmdline=cmdline, timeout=900,
-                      steps=steps)
+                      terminal=terminal, steps=steps)
     assert ended.status == 0, ended
     run.in_host("/usr/sbin/e2fsck", "-fn", disk)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ended.console).replace("\r", "")
@@ -92,27 +92,23 @@ def check_lspci(lspci, disk, functions):
         assert complaint not in lspci, lspci
 
 
-def test_interrupts_without_msi_arrive_by_the_pin_and_3_gib_are_seen(run):
-    interrupts, memory, dmesg = boot(
-        run, ["cat /proc/interrupts", "grep MemTotal /proc/meminfo", DMESG],
-        [f"{PROMPT}=send:systemctl poweroff"], "--memory", "3G", cmdline="pci=nomsi")
-    assert re.search(r"IO-APIC.*fasteoi.*virtio", interrupts), interrupts
-    assert "PCI-MSI" not in interrupts, interrupts
-    assert 2.7 * 2**20 < int(memory.split()[1]) < 3 * 2**20, memory
-    assert complaints(dmesg) == []
-
-
 # logind tells of the key and then would suspend the guest.
 NO_SUSPEND = ("mkdir -p /run/systemd/logind.conf.d; cd /run/systemd/logind.conf.d; "
               "printf '[Login]\\nHandleSuspendKey=ignore\\n' >sleep.conf; cd; "
               "systemctl restart systemd-logind; journalctl -f -u systemd-logind &")
+SLEEP_BUTTON = "\x1ds"  # of the menu
 
 
-def test_sleep_button_reaches_logind(run):
-    ended = run.stock(run.debian_copy(), "--profile", "server", timeout=900, terminal=True,
-                      steps=[f"{LOGIN}=send:root", f"{PROMPT}=send:{QUIETLY}", f"{PROMPT}=send:{NO_SUSPEND}",
-                             f"{PROMPT}=send:\x1ds", "Suspend key pressed=send:systemctl poweroff"])
-    assert ended.status == 0, ended
+def test_without_msi_interrupts_arrive_by_the_pin_3_gib_are_seen_and_the_sleep_button_reaches_logind(run):
+    interrupts, memory, dmesg = boot(
+        run, ["cat /proc/interrupts", "grep MemTotal /proc/meminfo", DMESG],
+        [f"{PROMPT}=send:{NO_SUSPEND}", f"{PROMPT}=send:{SLEEP_BUTTON}",
+         "Suspend key pressed=send:systemctl poweroff"],
+        "--memory", "3G", cmdline="pci=nomsi", terminal=True)
+    assert re.search(r"IO-APIC.*fasteoi.*virtio", interrupts), interrupts
+    assert "PCI-MSI" not in interrupts, interrupts
+    assert 2.7 * 2**20 < int(memory.split()[1]) < 3 * 2**20, memory
+    assert complaints(dmesg) == []
 
 
 def test_panic_ends_with_3(run):
