@@ -7,8 +7,8 @@
 namespace gemel::etcd {
 namespace {
 
-constexpr std::uint32_t kFormat = 1;
-constexpr std::size_t kMostBytes = 4 << 10;
+constexpr std::uint32_t kOverrideFormat = 1;
+constexpr std::size_t kMostOverrideBytes = 4 << 10;
 
 }  // namespace
 
@@ -17,7 +17,7 @@ KeyRange OverrideRange() { return {"/gemel/cluster/overrides/", "/gemel/cluster/
 
 KvTxn::Put OverridePut(const Override& said, std::string_view name) {
   internal::ClusterOverride wire;
-  wire.set_format(kFormat);
+  wire.set_format(kOverrideFormat);
   wire.set_time(said.time);
   wire.set_text(said.text);
   return {fmt::format("{}{:020}-{}", OverrideRange().first, said.time, name),
@@ -26,9 +26,9 @@ KvTxn::Put OverridePut(const Override& said, std::string_view name) {
 
 Result<Override> DecodeOverride(std::string_view value) {
   internal::ClusterOverride wire;
-  if (value.size() > kMostBytes ||
+  if (value.size() > kMostOverrideBytes ||
       !wire.ParseFromArray(value.data(), static_cast<int>(value.size())) ||
-      wire.format() != kFormat)
+      wire.format() != kOverrideFormat)
     return InvalidArgument("{} bytes that are no override of this version's", value.size());
   return Override{wire.time(), wire.text()};
 }

@@ -7,7 +7,7 @@ namespace gemel::etcd {
 using internal::ClusterValue;
 
 namespace {
-constexpr std::uint32_t kFormat = 1;
+constexpr std::uint32_t kRecordFormat = 1;
 }  // namespace
 
 std::optional<std::uint32_t> ParseNumber(std::string_view text) {
@@ -19,7 +19,7 @@ std::optional<std::uint32_t> ParseNumber(std::string_view text) {
 }
 
 std::string Serialize(ClusterValue value) {
-  value.set_format(kFormat);
+  value.set_format(kRecordFormat);
   return value.SerializeAsString();
 }
 
@@ -29,11 +29,11 @@ Result<ClusterValue> Parse(std::string_view bytes, ClusterValue::RecordCase want
   if (bytes.size() > most_bytes ||
       !value.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return InvalidArgument("{} bytes that are no record of the cluster's", bytes.size());
-  if (value.format() > kFormat)
+  if (value.format() > kRecordFormat)
     return MakeError(
         Code::kUnimplemented,
-        fmt::format("a record of format {}: this version reads {}", value.format(), kFormat));
-  if (value.format() != kFormat || value.record_case() != wanted)
+        fmt::format("a record of format {}: this version reads {}", value.format(), kRecordFormat));
+  if (value.format() != kRecordFormat || value.record_case() != wanted)
     return InvalidArgument("a record of format {} and kind {}: not what this key is for",
                            value.format(), static_cast<int>(value.record_case()));
   return value;

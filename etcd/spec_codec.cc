@@ -13,7 +13,7 @@ constexpr std::string_view kSpecs = "/gemel/specs/";
 constexpr std::string_view kNames = "/gemel/names/";
 constexpr std::string_view kInfo = "/gemel/info/";
 constexpr std::string_view kEvents = "/gemel/events/";
-constexpr std::size_t kMostBytes = 256 << 10;
+constexpr std::size_t kMostSpecBytes = 256 << 10;
 
 std::optional<std::uint32_t> NumberAfter(std::string_view prefix, std::string_view key) {
   if (!key.starts_with(prefix)) return std::nullopt;
@@ -114,7 +114,7 @@ std::string EncodeEvent(const NodeEvent& event) {
 }
 
 Result<MachineSpec> DecodeSpec(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSpec, kMostBytes));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kSpec, kMostSpecBytes));
   const internal::ClusterSpec& from = decoded.spec();
   if (from.name().empty() || from.machine().empty())
     return InvalidArgument("a machine without a name, or without what it is");
@@ -126,18 +126,18 @@ Result<MachineSpec> DecodeSpec(std::string_view value) {
 }
 
 Result<std::uint32_t> DecodeName(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kName, kMostBytes));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kName, kMostSpecBytes));
   if (decoded.name().vm() == 0) return InvalidArgument("machine 0: none is");
   return decoded.name().vm();
 }
 
 Result<std::uint32_t> DecodeLastVm(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kLastVm, kMostBytes));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kLastVm, kMostSpecBytes));
   return decoded.last_vm().vm();
 }
 
 Result<NodeInfo> DecodeInfo(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode, kMostBytes));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kNode, kMostSpecBytes));
   const internal::ClusterNodeInfo& from = decoded.node();
   if (from.name().empty()) return InvalidArgument("a node without a name");
   NodeInfo info{from.name(),   from.address(), from.version(),
@@ -149,7 +149,7 @@ Result<NodeInfo> DecodeInfo(std::string_view value) {
 }
 
 Result<NodeEvent> DecodeEvent(std::string_view value) {
-  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kEvent, kMostBytes));
+  ASSIGN_OR_RETURN(const ClusterValue decoded, Parse(value, ClusterValue::kEvent, kMostSpecBytes));
   const internal::ClusterEvent& from = decoded.event();
   if (from.number() == 0 || from.event().empty())
     return InvalidArgument("an event without a number, or without what happened");

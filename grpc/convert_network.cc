@@ -12,7 +12,7 @@ namespace {
 
 // "managed_bridge.subnet" of "managed_bridge.subnet "10.0.0.0/99": …": hostnet names its fields as
 // the API does.
-ApiError FieldError(const Error& error, std::string_view prefix) {
+ApiError NetworkFieldError(const Error& error, std::string_view prefix) {
   if (error.code != Code::kInvalidArgument) return FromError(error, reason::kHostRefused);
   const std::string_view message = error.message;
   const std::string_view field = message.substr(0, message.find(' '));
@@ -51,7 +51,7 @@ ApiResult<hostnet::NetworkSpec> ToNetworkSpec(const v1::Network& network, std::s
   spec.allow_spoofing = network.allow_spoofing();
   if (network.has_managed_bridge()) {
     auto bridge = ToManaged(network.managed_bridge(), network.name());
-    if (!bridge) return std::unexpected(FieldError(bridge.error(), prefix));
+    if (!bridge) return std::unexpected(NetworkFieldError(bridge.error(), prefix));
     spec.kind = *bridge;
   } else if (network.has_host_bridge()) {
     spec.kind = hostnet::HostBridge{network.host_bridge().interface()};
@@ -60,7 +60,7 @@ ApiResult<hostnet::NetworkSpec> ToNetworkSpec(const v1::Network& network, std::s
         InvalidField(fmt::format("{}.kind", prefix), "none: say managed_bridge or host_bridge"));
   }
   if (const auto valid = hostnet::Validate(spec); !valid)
-    return std::unexpected(FieldError(valid.error(), prefix));
+    return std::unexpected(NetworkFieldError(valid.error(), prefix));
   return spec;
 }
 

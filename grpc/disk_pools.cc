@@ -85,7 +85,7 @@ void DiskPools::RemoveUploads(const std::set<std::string>& uids) const {
 Result<std::uint64_t> DiskPools::Ensure(const std::string& pool, std::string_view uid,
                                         std::uint64_t size, bool full) const {
   ASSIGN_OR_RETURN(const std::string path, PathOf(pool, uid));
-  const bool was_there = access(path.c_str(), F_OK) == 0;
+  const bool was_there = ::access(path.c_str(), F_OK) == 0;
   if (!was_there) {
     ASSIGN_OR_RETURN(const std::string uploaded, UploadPathOf(pool, uid));
     if (rename(uploaded.c_str(), path.c_str()) != 0 && errno != ENOENT)

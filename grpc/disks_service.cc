@@ -12,7 +12,7 @@ namespace {
 
 using access::Permission;
 
-constexpr std::string_view kService = "Disks";
+constexpr std::string_view kDisksService = "Disks";
 constexpr std::uint64_t kStatBlock = 512;  // stat(2)
 
 void Fail(v1::Disk& disk, std::string_view why) {
@@ -35,19 +35,19 @@ void LookAtFile(const DiskPools& pools, v1::Disk& disk) {
 
 DisksService::Reactor* DisksService::Create(Context* context, const v1::CreateDiskRequest* request,
                                             v1::Operation* response) {
-  return Mutate(services_, context, kService, "Create", Permission::kChange, request->parent(),
+  return Mutate(services_, context, kDisksService, "Create", Permission::kChange, request->parent(),
                 *request, response, &VmManager::CreateDisk);
 }
 
 DisksService::Reactor* DisksService::Update(Context* context, const v1::UpdateDiskRequest* request,
                                             v1::Operation* response) {
-  return Mutate(services_, context, kService, "Update", Permission::kChange, request->disk().name(),
-                *request, response, &VmManager::UpdateDisk);
+  return Mutate(services_, context, kDisksService, "Update", Permission::kChange,
+                request->disk().name(), *request, response, &VmManager::UpdateDisk);
 }
 
 DisksService::Reactor* DisksService::Delete(Context* context, const v1::DeleteDiskRequest* request,
                                             v1::Operation* response) {
-  return Mutate(services_, context, kService, "Delete", Permission::kChange, request->name(),
+  return Mutate(services_, context, kDisksService, "Delete", Permission::kChange, request->name(),
                 *request, response, &VmManager::DeleteDisk);
 }
 

@@ -39,7 +39,7 @@ Process FencedMachines::Adopted(const AdoptedVm& found) {
   if (found.state == AdoptedVm::State::kLive) {
     // Its daemon ended in the middle of its start: nobody else will go on with that. Its end is told.
     const bool begun =
-        found.info.state == VmState::kRunning || found.info.state == VmState::kPaused;
+        found.info.state == gemel::VmState::kRunning || found.info.state == gemel::VmState::kPaused;
     if (!begun) static_cast<void>(outside_.supervisor->Kill(found.uid));
     return ProcessOf(found.info.fence);
   }

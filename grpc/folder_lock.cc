@@ -15,7 +15,7 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr int kStepMs = 10;
+constexpr int kTryAgainMs = 10;
 constexpr std::size_t kMostPidBytes = 32;
 
 // What the one that has the lock has written; it is for people alone.
@@ -35,7 +35,7 @@ Result<UniqueFd> LockFolder(const std::string& folder, int patience_ms) {
     if (errno != EWOULDBLOCK && errno != EINTR) return ErrnoError(errno, path);
     if (MonotonicMs() >= deadline)
       return FailedPrecondition("{}: another gemeld{} has {}", path, HolderOf(path), folder);
-    std::this_thread::sleep_for(std::chrono::milliseconds(kStepMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kTryAgainMs));
   }
   const std::string pid = fmt::format("{}\n", getpid());
   // On a full disk it stays empty, and the lock is as good.

@@ -5,8 +5,8 @@ namespace {
 
 using access::Permission;
 
-constexpr std::string_view kService = "Networks";
-constexpr std::string_view kCollection = "networks";
+constexpr std::string_view kNetworksService = "Networks";
+constexpr std::string_view kNetworksCollection = "networks";
 
 // A page of what a server gave away, by address.
 ApiResult<v1::ListLeasesResponse> LeasesPage(const ListQuery& query,
@@ -26,22 +26,22 @@ ApiResult<v1::ListLeasesResponse> LeasesPage(const ListQuery& query,
 NetworksService::Reactor* NetworksService::Create(Context* context,
                                                   const v1::CreateNetworkRequest* request,
                                                   v1::Operation* response) {
-  return Mutate(services_, context, kService, "Create", Permission::kChange, request->parent(),
-                *request, response, &VmManager::CreateNetwork);
+  return Mutate(services_, context, kNetworksService, "Create", Permission::kChange,
+                request->parent(), *request, response, &VmManager::CreateNetwork);
 }
 
 NetworksService::Reactor* NetworksService::Update(Context* context,
                                                   const v1::UpdateNetworkRequest* request,
                                                   v1::Operation* response) {
-  return Mutate(services_, context, kService, "Update", Permission::kChange,
+  return Mutate(services_, context, kNetworksService, "Update", Permission::kChange,
                 request->network().name(), *request, response, &VmManager::UpdateNetwork);
 }
 
 NetworksService::Reactor* NetworksService::Delete(Context* context,
                                                   const v1::DeleteNetworkRequest* request,
                                                   v1::Operation* response) {
-  return Mutate(services_, context, kService, "Delete", Permission::kChange, request->name(),
-                *request, response, &VmManager::DeleteNetwork);
+  return Mutate(services_, context, kNetworksService, "Delete", Permission::kChange,
+                request->name(), *request, response, &VmManager::DeleteNetwork);
 }
 
 v1::Network NetworksService::Shown(const v1::Network& network) const {
@@ -62,7 +62,7 @@ NetworksService::Reactor* NetworksService::Get(Context* context,
                                                const v1::GetNetworkRequest* request,
                                                v1::Network* response) {
   const auto answer = [&]() -> ApiResult<v1::Network> {
-    if (auto name = ParseResourceName("name", kCollection, request->name()); !name)
+    if (auto name = ParseResourceName("name", kNetworksCollection, request->name()); !name)
       return std::unexpected(std::move(name).error());
     auto caller =
         services_->gate->Admit(*context, "Networks/Get", Permission::kRead, request->name());
@@ -79,7 +79,7 @@ NetworksService::Reactor* NetworksService::List(Context* context,
                                                 v1::ListNetworksResponse* response) {
   static const std::vector<std::string_view> kPaths = {"name", "state", "labels.*"};
   const auto answer = [&]() -> ApiResult<v1::ListNetworksResponse> {
-    auto query = ParseList(*request, kCollection, v1::Network::descriptor(), kPaths);
+    auto query = ParseList(*request, kNetworksCollection, v1::Network::descriptor(), kPaths);
     if (!query) return std::unexpected(std::move(query).error());
     auto caller =
         services_->gate->AdmitList(*context, "Networks/List", ListScope(request->parent()));
@@ -102,7 +102,7 @@ NetworksService::Reactor* NetworksService::ListLeases(Context* context,
   static const std::vector<std::string_view> kPaths = {"mac_address", "ip_address",
                                                        "virtual_machine"};
   const auto prepare = [&]() -> ApiResult<ListQuery> {
-    if (auto name = ParseResourceName("parent", kCollection, request->parent()); !name)
+    if (auto name = ParseResourceName("parent", kNetworksCollection, request->parent()); !name)
       return std::unexpected(std::move(name).error());
     const std::string query = fmt::format("leases {} {}", request->parent(), request->filter());
     auto page = ParsePage(request->page_size(), request->page_token(), query);

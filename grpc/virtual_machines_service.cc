@@ -5,7 +5,7 @@ namespace {
 
 using access::Permission;
 
-constexpr std::string_view kService = "VirtualMachines";
+constexpr std::string_view kVmsService = "VirtualMachines";
 
 const std::vector<std::string_view>& FilterPaths() {
   static const std::vector<std::string_view> paths = {"name",
@@ -61,7 +61,7 @@ void FillLimits(const VmLimitsInForce& limits, v1::VirtualMachineInspection& out
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Create(
     Context* context, const v1::CreateVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Create", Permission::kChange, request->parent(),
+  return Mutate(services_, context, kVmsService, "Create", Permission::kChange, request->parent(),
                 *request, response, &VmManager::Create);
 }
 
@@ -103,49 +103,49 @@ VirtualMachinesService::Reactor* VirtualMachinesService::List(
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Update(
     Context* context, const v1::UpdateVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Update", Permission::kChange,
+  return Mutate(services_, context, kVmsService, "Update", Permission::kChange,
                 request->virtual_machine().name(), *request, response, &VmManager::Update);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Delete(
     Context* context, const v1::DeleteVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Delete", Permission::kChange, request->name(),
+  return Mutate(services_, context, kVmsService, "Delete", Permission::kChange, request->name(),
                 *request, response, &VmManager::Delete);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Start(
     Context* context, const v1::StartVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Start", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Start", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Start);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Shutdown(
     Context* context, const v1::ShutdownVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Shutdown", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Shutdown", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Shutdown);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Stop(
     Context* context, const v1::StopVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Stop", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Stop", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Stop);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Reset(
     Context* context, const v1::ResetVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Reset", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Reset", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Reset);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Pause(
     Context* context, const v1::PauseVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Pause", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Pause", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Pause);
 }
 
 VirtualMachinesService::Reactor* VirtualMachinesService::Resume(
     Context* context, const v1::ResumeVirtualMachineRequest* request, v1::Operation* response) {
-  return Mutate(services_, context, kService, "Resume", Permission::kOperate, request->name(),
+  return Mutate(services_, context, kVmsService, "Resume", Permission::kOperate, request->name(),
                 *request, response, &VmManager::Resume);
 }
 

@@ -150,6 +150,8 @@ class VmManager : private ClusterRecords {
   VmSupervisor* supervisor() { return supervisor_; }
 
  private:
+  static constexpr std::int64_t kRetryMs = 1000;  // after the store or the host refused
+
   enum class Process : std::uint8_t { kNone, kStarting, kRunning, kPaused };
   struct Vm {
     StoredVm stored;

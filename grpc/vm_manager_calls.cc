@@ -14,7 +14,7 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::string_view kCollection = "vms";
+constexpr std::string_view kVms = "vms";
 constexpr std::string_view kPrefix = "virtual_machine";
 constexpr std::string_view kSpecPrefix = "virtual_machine.spec";
 constexpr std::int64_t kMaxTimeoutSeconds = 24 * 3600;
@@ -100,7 +100,7 @@ std::optional<ApiResult<v1::Operation>> VmManager::Seen(const CallInfo& call) co
 }
 
 ApiResult<VmManager::Vm*> VmManager::FindForCall(const std::string& name, const std::string& etag) {
-  if (auto parsed = ParseResourceName("name", kCollection, name); !parsed)
+  if (auto parsed = ParseResourceName("name", kVms, name); !parsed)
     return std::unexpected(std::move(parsed).error());
   const auto found = vms_.find(name);
   if (found == vms_.end()) return std::unexpected(ResourceNotFound("vm", name));
@@ -234,7 +234,7 @@ void VmManager::Create(CallInfo call, v1::CreateVirtualMachineRequest request, R
     return refuse(InvalidField(
         "vm_id", fmt::format("\"{}\" is not 1 to 63 of a-z, 0-9 and '-', beginning with a letter",
                              request.vm_id())));
-  const std::string name = MakeResourceName(*project, kCollection, request.vm_id());
+  const std::string name = MakeResourceName(*project, kVms, request.vm_id());
   if (vms_.contains(name) || creating_.contains(name))
     return refuse(ResourceExists("vm", name, ""));
   if (request.virtual_machine().desired_state() == v1::DESIRED_STATE_PAUSED)
@@ -282,7 +282,7 @@ void VmManager::Update(CallInfo call, v1::UpdateVirtualMachineRequest request, R
   const auto refuse = [&](ApiError error) { reply(std::unexpected(std::move(error))); };
   if (auto seen = Seen(call)) return reply(std::move(*seen));
   const std::string& name = request.virtual_machine().name();
-  if (auto parsed = ParseResourceName("virtual_machine.name", kCollection, name); !parsed)
+  if (auto parsed = ParseResourceName("virtual_machine.name", kVms, name); !parsed)
     return refuse(std::move(parsed).error());
   auto found = FindForCall(name, request.virtual_machine().etag());
   if (!found) return refuse(std::move(found).error());

@@ -15,10 +15,9 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::string_view kCollection = "disks";
+constexpr std::string_view kDisks = "disks";
 constexpr std::uint64_t kSector = 512;
 constexpr std::uint64_t kMaxDiskBytes = 64ull << 40;
-constexpr std::int64_t kRetryMs = 1000;
 
 ApiResult<void> CheckSize(std::uint64_t size) {
   if (size > 0 && size % kSector == 0 && size <= kMaxDiskBytes) return {};
@@ -42,7 +41,7 @@ void EndDiskOperation(Batch& batch, v1::Operation operation, const v1::Disk& dis
 }  // namespace
 
 ApiResult<v1::Disk*> VmManager::FindDisk(const std::string& name, const std::string& etag) {
-  if (auto parsed = ParseResourceName("name", kCollection, name); !parsed)
+  if (auto parsed = ParseResourceName("name", kDisks, name); !parsed)
     return std::unexpected(std::move(parsed).error());
   const auto found = disks_.find(name);
   if (found == disks_.end()) return std::unexpected(ResourceNotFound("disk", name));
@@ -160,7 +159,7 @@ ApiResult<v1::Disk> VmManager::NewDisk(const v1::CreateDiskRequest& request) con
                                             "with a letter",
                                             request.disk_id())));
   v1::Disk disk;
-  disk.set_name(MakeResourceName(*project, kCollection, request.disk_id()));
+  disk.set_name(MakeResourceName(*project, kDisks, request.disk_id()));
   disk.set_uid(NewUuid());
   *disk.mutable_labels() = request.disk().labels();
   disk.set_description(request.disk().description());

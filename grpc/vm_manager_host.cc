@@ -61,13 +61,13 @@ void VmManager::StoppedWithHost(const VmUid& uid) {
 // ---- its health
 
 Status VmManager::TellNode(const v1::HealthCondition& condition) {
-  constexpr std::string_view kPrefix = "NODE_HEALTH_";
+  constexpr std::string_view kEnumPrefix = "NODE_HEALTH_";
   v1::VirtualMachine named;  // what AddEvent takes of a resource
   named.set_name("nodes/" + options_.node);
   const std::string& word = v1::NodeHealth_Name(condition.health());
   Batch batch;
   AddEvent(batch, v1::EVENT_TYPE_NODE_CHANGED, named,
-           "CONDITION_" + word.substr(std::min(kPrefix.size(), word.size())),
+           "CONDITION_" + word.substr(std::min(kEnumPrefix.size(), word.size())),
            condition.message().empty()
                ? condition.condition()
                : fmt::format("{}: {}", condition.condition(), condition.message()));

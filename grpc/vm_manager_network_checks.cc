@@ -11,7 +11,6 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::int64_t kRetryMs = 1000;
 constexpr std::int64_t kCheckMs = 5000;
 // The same repair is told again after this: somebody may undo it each time.
 constexpr std::int64_t kToldNs = 60ll * 1'000'000'000;

@@ -18,8 +18,7 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::string_view kCollection = "networks";
-constexpr std::int64_t kRetryMs = 1000;
+constexpr std::string_view kNetworks = "networks";
 
 // "managed_bridge.subnet "10.0.0.0/8": …" names its field itself.
 ApiError HostError(const Error& error) {
@@ -49,7 +48,7 @@ bool Names(const v1::VirtualMachineSpec& spec, const std::string& network) {
 }  // namespace
 
 ApiResult<v1::Network*> VmManager::FindNetwork(const std::string& name, const std::string& etag) {
-  if (auto parsed = ParseResourceName("name", kCollection, name); !parsed)
+  if (auto parsed = ParseResourceName("name", kNetworks, name); !parsed)
     return std::unexpected(std::move(parsed).error());
   const auto found = networks_.find(name);
   if (found == networks_.end()) return std::unexpected(ResourceNotFound("network", name));
@@ -117,7 +116,7 @@ void VmManager::CreateNetwork(CallInfo call, v1::CreateNetworkRequest request, R
                                   "letter",
                                   request.network_id())));
   v1::Network network = request.network();
-  network.set_name(MakeResourceName(*project, kCollection, request.network_id()));
+  network.set_name(MakeResourceName(*project, kNetworks, request.network_id()));
   if (networks_.contains(network.name()))
     return refuse(ResourceExists("network", network.name(), ""));
   network.set_uid(NewUuid());
@@ -195,7 +194,7 @@ void VmManager::DeleteNetwork(CallInfo call, v1::DeleteNetworkRequest request, R
 }
 
 void VmManager::Leases(const std::string& name, const LeasesReply& reply) {
-  if (auto parsed = ParseResourceName("parent", kCollection, name); !parsed)
+  if (auto parsed = ParseResourceName("parent", kNetworks, name); !parsed)
     return reply(std::unexpected(std::move(parsed).error()));
   const auto found = networks_.find(name);
   if (found == networks_.end()) return reply(std::unexpected(ResourceNotFound("network", name)));

@@ -9,7 +9,6 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::int64_t kStoreRetryMs = 1000;
 constexpr std::int64_t kFirstRestartMs = 1000;
 constexpr std::int64_t kLastRestartMs = 300'000;
 constexpr std::int64_t kBetweenDiskErrorsNs = 1'000'000'000;
@@ -100,7 +99,7 @@ void VmManager::Reconcile(const std::string& of) {
   const std::string name = of;  // which may be the record's own, and go with it
   const auto found = vms_.find(name);
   if (found == vms_.end()) return;
-  if (!Settle(found->second)) return ReconcileLater(found->second, kStoreRetryMs);
+  if (!Settle(found->second)) return ReconcileLater(found->second, kRetryMs);
   if (const auto still = vms_.find(name); still != vms_.end()) Pursue(still->second);
 }
 
@@ -364,7 +363,7 @@ void VmManager::Answered(const VmUid& uid, const std::function<bool(Vm&)>& then)
   const bool stored = then(*vm);
   Vm* still = FindUid(uid);
   if (still == nullptr) return;
-  if (!stored) return ReconcileLater(*still, kStoreRetryMs);
+  if (!stored) return ReconcileLater(*still, kRetryMs);
   Reconcile(still->stored.vm.name());
 }
 
@@ -379,7 +378,7 @@ void VmManager::PowerOff(Vm& vm) {
     Vm* still = FindUid(uid);
     if (still == nullptr || still->process == Process::kNone) return;
     still->off_asked = false;
-    ReconcileLater(*still, kStoreRetryMs);
+    ReconcileLater(*still, kRetryMs);
   });
 }
 
@@ -407,7 +406,7 @@ void VmManager::PursueShutdown(Vm& vm, const v1::Operation& operation) {
                    MakeApiError(Code::kDeadlineExceeded, reason::kTimeout,
                                 "the guest has not switched itself off in time; it runs on"));
     }
-    if (!Commit(std::move(batch))) return ReconcileLater(vm, kStoreRetryMs);
+    if (!Commit(std::move(batch))) return ReconcileLater(vm, kRetryMs);
     vm.button_pressed = false;
     return Reconcile(vm.stored.vm.name());
   }

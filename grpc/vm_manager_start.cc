@@ -16,8 +16,6 @@
 namespace gemel::daemon {
 namespace {
 
-constexpr std::int64_t kStoreRetryMs = 1000;
-
 // A file below `folder`, by no link that leads out of it (openat2(2)).
 Result<UniqueFd> OpenBelow(std::string_view folder, const std::string& path) {
   ASSIGN_OR_RETURN(const UniqueFd root, OpenFile(std::string(folder), O_PATH | O_DIRECTORY));
@@ -143,7 +141,7 @@ void VmManager::StartProcess(Vm& vm) {
     Batch batch;
     AddStateEvent(batch, vm, next, AnyPending(vm));
     batch.put_vms.push_back(std::move(next));
-    if (!Commit(std::move(batch))) return ReconcileLater(vm, kStoreRetryMs);
+    if (!Commit(std::move(batch))) return ReconcileLater(vm, kRetryMs);
   }
   vm.process = Process::kStarting;
   vm.busy = true;

@@ -26,11 +26,6 @@ constexpr std::uint32_t kProtocol = 1;
 constexpr std::size_t kSecretBytes = 16;
 constexpr std::int64_t kLongestTtl = 7 * kDay;
 constexpr std::string_view kGeneration = "/gemel/cluster/generation";
-constexpr std::string_view kScheme = "https://";
-
-std::string EndpointOf(const std::string& url) {
-  return url.starts_with(kScheme) ? url.substr(kScheme.size()) : url;
-}
 
 Status CheckRequest(const wire::JoinRequest& request) {
   if (request.protocol() != kProtocol) {

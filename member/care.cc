@@ -21,12 +21,9 @@ constexpr std::chrono::milliseconds kPause{2000};
 constexpr std::chrono::milliseconds kShortPause{400};
 // A leader that was just moved away may come back; no ping-pong.
 constexpr std::int64_t kMovePauseMs = 10'000;
-constexpr std::string_view kScheme = "https://";
 
-std::string EndpointOf(const etcd::MemberInfo& member) {
-  if (member.client_urls.empty()) return "";
-  const std::string& url = member.client_urls[0];
-  return url.starts_with(kScheme) ? url.substr(kScheme.size()) : url;
+std::string MemberEndpoint(const etcd::MemberInfo& member) {
+  return member.client_urls.empty() ? "" : EndpointOf(member.client_urls[0]);
 }
 
 std::string OwnEndpoint(const cluster::ClusterConfig& config) {
@@ -106,7 +103,7 @@ void Care::Look(etcd::Admin& admin) {
   for (const etcd::MemberInfo& member : members ? *members : std::vector<etcd::MemberInfo>()) {
     MemberView view{member, {}, ""};
     auto status = member.name.empty() ? MakeError(Code::kUnavailable, "has not started yet")
-                                      : admin.StatusOf(EndpointOf(member));
+                                      : admin.StatusOf(MemberEndpoint(member));
     if (status)
       view.status = *std::move(status);
     else
@@ -186,7 +183,7 @@ void Care::Follow(const std::vector<MemberView>& members) {
   const std::string own = IsClient(config) ? "" : OwnEndpoint(config);
   std::vector<std::string> endpoints;
   for (const MemberView& member : members) {
-    const std::string endpoint = EndpointOf(member.info);
+    const std::string endpoint = MemberEndpoint(member.info);
     if (!endpoint.empty() && !member.info.learner && endpoint != own) endpoints.push_back(endpoint);
   }
   if (own.empty() && endpoints.empty()) return;
@@ -218,7 +215,7 @@ void Care::MoveLeader(etcd::Admin& admin, const cluster::ClusterConfig& config,
   if (config.role != cluster::Role::kWitness) return;
   const std::string own = OwnEndpoint(config);
   const auto self = std::ranges::find_if(
-      members, [&](const MemberView& one) { return EndpointOf(one.info) == own; });
+      members, [&](const MemberView& one) { return MemberEndpoint(one.info) == own; });
   if (self == members.end() || self->status.leader != self->info.id) return;
   if (moved_ms_ != 0 && MonotonicMs() - moved_ms_ < kMovePauseMs) return;
   constexpr std::uint64_t kBehind = 100;

@@ -13,6 +13,11 @@ std::string HostPort(const std::string& address, std::uint16_t port) {
   return v6 ? fmt::format("[{}]:{}", address, port) : fmt::format("{}:{}", address, port);
 }
 
+std::string EndpointOf(const std::string& url) {
+  constexpr std::string_view kScheme = "https://";
+  return url.starts_with(kScheme) ? url.substr(kScheme.size()) : url;
+}
+
 std::string ClientUrl(const cluster::ClusterConfig& config) {
   return "https://" + HostPort(config.member.address, config.member.client_port);
 }

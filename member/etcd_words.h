@@ -11,6 +11,8 @@ namespace gemel::member {
 
 // "[::1]:2379" of an IPv6 address.
 std::string HostPort(const std::string& address, std::uint16_t port);
+// What a client of etcd's dials: a URL less its scheme.
+std::string EndpointOf(const std::string& url);
 std::string ClientUrl(const cluster::ClusterConfig& config);
 std::string PeerUrl(const cluster::ClusterConfig& config);
 std::string EtcdFolder(const cluster::ClusterConfig& config);

@@ -9,7 +9,7 @@ constexpr std::string_view kFormat = "1";
 constexpr std::string_view kLocalWord = "local";
 constexpr std::string_view kCertificateWord = "certificate";
 constexpr std::size_t kMostBytes = 8 << 10;
-constexpr std::size_t kCertificatesKept = 64;
+constexpr std::size_t kForwardedKept = 64;
 
 bool IsLine(std::string_view text) {
   return std::ranges::none_of(text, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
@@ -66,7 +66,7 @@ std::optional<pki::Certificate> NodeIdentity::Read(const std::string& pem) {
   if (pki::IsSignedBy(pem, authority_)) {
     if (auto read = pki::ReadCertificate(pem)) certificate = std::move(*read);
   }
-  if (known_.size() >= kCertificatesKept) known_.erase(known_.begin());
+  if (known_.size() >= kForwardedKept) known_.erase(known_.begin());
   known_.push_back({pem, certificate});
   return certificate;
 }

@@ -176,7 +176,7 @@ def cluster(log, options):
         outcome.add("tests/cluster", results.SKIPPED, "left out by --quick: real members of etcd")
         return outcome
     programs = log.with_name("cluster_programs.log")
-    outcome.extend(pytest("tests/cluster", programs, timeout=1500, lanes=2))
+    outcome.extend(pytest("tests/cluster", programs, timeout=1500, lanes=3))
     if options.mode == LONG:
         outcome.extend(pytest("tests/cluster", log.with_name("nemesis.log"), timeout=3600, repeat=19,
                               only="test_nemesis"))
@@ -293,8 +293,8 @@ def fuzzers(log, options):
 
 
 def clang_tidy(log, _):
-    if not (builds.folder("asan") / "compile_commands.json").exists():
-        builds.configure("asan", log)
+    if not (builds.folder("release") / "compile_commands.json").exists():
+        builds.configure("release", log)
     return tidy.run_all(log)
 
 

@@ -12,7 +12,7 @@ namespace {
 using net::kHeaderBytes;
 
 // So many frames are moved before other events have their turn, and before the driver is told.
-constexpr int kFramesATurn = 256;
+constexpr int kReceivedATurn = 256;
 constexpr int kFramesAnInterrupt = 64;
 // One more than a frame may have, so that one which is longer shows.
 constexpr std::size_t kScratchBytes = net::kMaxFrameBytes + 1;
@@ -48,7 +48,7 @@ void NetReceiver::Stop() {
 
 NetReceiver::State NetReceiver::Pump() {
   queue_->queue->DisableNotification();
-  for (int left = kFramesATurn; left > 0; --left) {
+  for (int left = kReceivedATurn; left > 0; --left) {
     if (const std::optional<State> state = Step()) {
       Interrupt();
       return *state;
@@ -215,7 +215,7 @@ NetReceiver::State NetReceiver::Discard() {
   const std::array<iovec, 2> pieces = {iovec{&header_, sizeof header_},
                                        iovec{scratch_.get(), kScratchBytes}};
   frame_.reset();
-  for (int left = kFramesATurn; left > 0; --left) {
+  for (int left = kReceivedATurn; left > 0; --left) {
     const auto received = backend_->Receive(pieces);
     if (!received && received.error() == net::NetError::kWouldBlock) return State::kWaiting;
     if (!received && received.error() == net::NetError::kClosed) return State::kClosed;

@@ -9,7 +9,7 @@ namespace {
 using net::kHeaderBytes;
 
 // So many frames are sent before other events have their turn, whatever the guest does.
-constexpr int kFramesATurn = 256;
+constexpr int kSentATurn = 256;
 constexpr std::size_t kPieces = 2048;
 // A chain has no more segments (virtio/transport/common_config.h), and its header takes one.
 constexpr std::size_t kMostPiecesAFrame = 129;
@@ -36,7 +36,7 @@ void NetTransmitter::Stop() {
 }
 
 NetTransmitter::State NetTransmitter::Pump() {
-  int left = kFramesATurn;
+  int left = kSentATurn;
   queue_->queue->DisableNotification();
   while (Send()) {
     if (left <= 0) return State::kTurnOver;

@@ -4,12 +4,12 @@
 #include <array>
 
 #include "vmm/config/key_list.h"
+#include "vmm/config/net_config.h"
 #include "vmm/config/parse.h"
 
 namespace gemel {
 namespace {
 
-constexpr std::size_t kMaxSocketBytes = 107;  // sockaddr_un::sun_path less the zero
 // "_4294967295", which is put behind a vsock's path.
 constexpr std::size_t kPortSuffixBytes = 11;
 

@@ -7,8 +7,7 @@
 namespace gemel {
 namespace {
 
-constexpr std::size_t kMaxPathBytes = 4095;   // PATH_MAX less the zero
-constexpr std::size_t kMaxSocketBytes = 107;  // sockaddr_un::sun_path less the zero
+constexpr std::size_t kMaxPathBytes = 4095;  // PATH_MAX less the zero
 
 bool IsName(const std::string& name) {
   const auto fits = [](char c) {

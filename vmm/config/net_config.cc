@@ -11,7 +11,6 @@ namespace gemel {
 namespace {
 
 constexpr std::size_t kMaxInterfaceBytes = 15;  // IFNAMSIZ less the zero
-constexpr std::size_t kMaxSocketBytes = 107;    // sockaddr_un::sun_path less the zero
 constexpr std::size_t kMaxForwards = 64;
 constexpr std::uint32_t kMaxUserMtu = 65521;  // libslirp's
 

@@ -1,6 +1,7 @@
 // A network device of a virtual machine as data: what its other end is, and what the guest sees of
 // it. Keys and words are those of --net (docs/RUN.md).
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +12,9 @@
 #include "base/result.h"
 
 namespace gemel {
+
+// What a path of a Unix socket may have: sockaddr_un::sun_path less the zero.
+inline constexpr std::size_t kMaxSocketBytes = 107;
 
 inline constexpr std::uint32_t kMaxNetQueues = 16;  // pairs of one device
 inline constexpr std::uint32_t kMinMtu = 68;        // virtio 1.2, 5.1.4.1

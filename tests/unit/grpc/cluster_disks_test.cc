@@ -11,14 +11,14 @@ namespace {
 using cluster::StorageAnswer;
 using Op = cluster::StorageCommand::Op;
 
-constexpr ClusterVm kVm = 3;
+constexpr ClusterVm kTheVm = 3;
 constexpr cluster::StorageKey kMine{1, {1, 2}};
 
 class ClusterDisksTest : public ::testing::Test {
  protected:
   StorageAnswer Ask(Op op) {
     std::optional<StorageAnswer> got;
-    claims.Execute(kVm, {op, kMine, {}}, [&](const StorageAnswer& answer) { got = answer; });
+    claims.Execute(kTheVm, {op, kMine, {}}, [&](const StorageAnswer& answer) { got = answer; });
     EXPECT_FALSE(got.has_value()) << "answered within the call";
     while (!got) loop->RunOnce(-1);
     return *got;
@@ -44,26 +44,26 @@ TEST_F(ClusterDisksTest, MachineThatWritesToNoTarget_IsOursAtOnce) {
   cluster::StorageClaim claim(kMine);
   while (claim.Next().op != Op::kNone) claim.OnAnswer(Ask(claim.Next().op), {});
   EXPECT_EQ(claim.phase(), cluster::StorageClaim::Phase::kHeld);
-  EXPECT_FALSE(claims.known(kVm).claimed);
+  EXPECT_FALSE(claims.known(kTheVm).claimed);
 }
 
 TEST_F(ClusterDisksTest, MachineWhoseDisksAreNotKnown_IsUnknown) {
   disks = InvalidArgument("no such machine");
   EXPECT_EQ(Ask(Op::kRead).result, StorageAnswer::Result::kUnknown);
-  EXPECT_EQ(claims.known(kVm).trouble, "no such machine");
+  EXPECT_EQ(claims.known(kTheVm).trouble, "no such machine");
 }
 
 TEST_F(ClusterDisksTest, SecretThatCannotBeRead_IsUnknownAndNamed) {
   disks->push_back(OnTarget(false));
   (*disks)[0].iscsi->secret_file = "/no/such/secret";
   EXPECT_EQ(Ask(Op::kRead).result, StorageAnswer::Result::kUnknown);
-  EXPECT_NE(claims.known(kVm).trouble.find("/no/such/secret"), std::string::npos);
+  EXPECT_NE(claims.known(kTheVm).trouble.find("/no/such/secret"), std::string::npos);
 }
 
 TEST(SetIdentity, Grant_NamesNodeMachineAndEpoch) {
   cluster::FenceGrant grant;
   grant.epoch = {1, 2};
-  SetIdentity({1, "iqn.2026-11.test:a"}, kVm, grant);
+  SetIdentity({1, "iqn.2026-11.test:a"}, kTheVm, grant);
   EXPECT_EQ(grant.initiator, "iqn.2026-11.test:a:n1.m3.e1-2");
   EXPECT_EQ(grant.key, cluster::EncodeStorageKey(kMine));
 }

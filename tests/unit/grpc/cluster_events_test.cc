@@ -88,7 +88,7 @@ struct Node {
 
 using Words = std::vector<std::string>;
 
-struct ClusterEventsTest : testing::Test {
+struct ClusterEventsTest : ::testing::Test {
   etcd::FakeKv etcd;
   Node a{1, "a", &etcd};
   Node b{2, "b", &etcd};

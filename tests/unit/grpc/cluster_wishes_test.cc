@@ -14,7 +14,7 @@ using cluster::VmState;
 using cluster::Want;
 using Why = cluster::Placement::Why;
 
-constexpr std::uint32_t kVm = 5;
+constexpr std::uint32_t kWished = 5;
 
 Ownership Owned(cluster::NodeId node, VmState state) {
   Ownership record;
@@ -29,7 +29,7 @@ struct ClusterWishesTest : ::testing::Test {
   ClusterWishesTest() {
     seen.sessions[1] = {{1, 1}, SessionState::kOpen};
     seen.sessions[2] = {{1, 1}, SessionState::kOpen};
-    vms[0].vm = kVm;
+    vms[0].vm = kWished;
     vms[0].memory = 10;
   }
   void Fence(cluster::NodeId node) {
@@ -62,13 +62,13 @@ TEST_F(ClusterWishesTest, Nobodys_OneNodeWantsIt) {
 }
 
 TEST_F(ClusterWishesTest, RunsSomewhere_StaysThere) {
-  seen.records[kVm] = Owned(2, VmState::kRunning);
+  seen.records[kWished] = Owned(2, VmState::kRunning);
   EXPECT_EQ(WantAt(a), Want::kLeave);
   EXPECT_EQ(WantAt(b), Want::kRun);
 }
 
 TEST_F(ClusterWishesTest, Paused_IsKeptByItsProcessAloneAndMovedByNothing) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   vms[0].paused = vms[0].here = true;
   vms[0].policy.preferred = 2;
   vms[0].policy.fail_back = true;
@@ -82,18 +82,18 @@ TEST_F(ClusterWishesTest, Paused_IsKeptByItsProcessAloneAndMovedByNothing) {
 }
 
 TEST_F(ClusterWishesTest, PausedAndNobodys_IsLeftUntilItIsResumed) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   vms[0].paused = true;
   Fence(1);
   EXPECT_EQ(WantAt(b), Want::kLeave);
-  seen.records[kVm] = Owned(0, VmState::kFree);
+  seen.records[kWished] = Owned(0, VmState::kFree);
   EXPECT_EQ(WantAt(b), Want::kLeave);
   vms[0].paused = false;
   EXPECT_EQ(WantAt(b), Want::kRun);
 }
 
 TEST_F(ClusterWishesTest, Paused_TakesItsRoomAndHoldsUpNobody) {
-  seen.records[kVm] = Owned(2, VmState::kRunning);
+  seen.records[kWished] = Owned(2, VmState::kRunning);
   vms[0].paused = true;
   vms[0].memory = 95;
   WishedVm& other = vms.emplace_back();
@@ -106,21 +106,21 @@ TEST_F(ClusterWishesTest, Paused_TakesItsRoomAndHoldsUpNobody) {
 }
 
 TEST_F(ClusterWishesTest, OwnerFenced_TheOtherWantsIt) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   EXPECT_EQ(WantAt(b), Want::kLeave);
   Fence(1);
   EXPECT_EQ(WantAt(b), Want::kRun);
 }
 
 TEST_F(ClusterWishesTest, OwnerIsBackBeforeAnybodyTookIt_ResumesIt) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   seen.sessions[1] = {{1, 2}, SessionState::kOpen};
   EXPECT_EQ(WantAt(a), Want::kRun);
   EXPECT_EQ(WantAt(b), Want::kLeave);
 }
 
 TEST_F(ClusterWishesTest, Drained_GivesAwayAndTakesNothing) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   nodes[0].drained = true;
   EXPECT_EQ(WantAt(a), Want::kGiveAway);
   EXPECT_EQ(At(a).to, 2U);
@@ -131,7 +131,7 @@ TEST_F(ClusterWishesTest, Drained_GivesAwayAndTakesNothing) {
 }
 
 TEST_F(ClusterWishesTest, DrainedAndNowhereToGo_StaysAsItIs) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   nodes[0].drained = true;
   nodes[1].memory = 5;
   EXPECT_EQ(WantAt(a), Want::kLeave);
@@ -147,14 +147,14 @@ TEST_F(ClusterWishesTest, NodeCannotHaveIt_TheOtherWantsIt) {
 }
 
 TEST_F(ClusterWishesTest, DrainedAndNoOtherCanHaveIt_StaysAsItIs) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   nodes[0].drained = true;
   vms[0].barred = {2};
   EXPECT_EQ(WantAt(a), Want::kLeave);
 }
 
 TEST_F(ClusterWishesTest, CouldNotBeStartedForWhatTheNodeLacks_IsGivenToTheOther) {
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   vms[0].barred = {1};
   EXPECT_EQ(WantAt(a), Want::kRun);  // it runs, as far as is known
   vms[0].leaves = true;
@@ -168,7 +168,7 @@ TEST_F(ClusterWishesTest, GivenToANode_ThatOneAloneWantsIt) {
   Ownership record;
   record.epoch = {1, 1};
   record.reserved_for = 2;
-  seen.records[kVm] = record;
+  seen.records[kWished] = record;
   EXPECT_EQ(WantAt(a), Want::kLeave);
   EXPECT_EQ(WantAt(b), Want::kRun);
 }
@@ -176,7 +176,7 @@ TEST_F(ClusterWishesTest, GivenToANode_ThatOneAloneWantsIt) {
 TEST_F(ClusterWishesTest, FailBack_TheOwnerGivesItToItsHome) {
   vms[0].policy.preferred = 1;
   vms[0].policy.fail_back = true;
-  seen.records[kVm] = Owned(2, VmState::kRunning);
+  seen.records[kWished] = Owned(2, VmState::kRunning);
   EXPECT_EQ(WantAt(b), Want::kGiveAway);
   EXPECT_EQ(At(b).to, 1U);
 }
@@ -184,7 +184,7 @@ TEST_F(ClusterWishesTest, FailBack_TheOwnerGivesItToItsHome) {
 TEST_F(ClusterWishesTest, Off_TheOwnerEndsItAndNobodyWantsIt) {
   vms[0].off = true;
   EXPECT_EQ(WantAt(a), Want::kLeave);
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   EXPECT_EQ(WantAt(a), Want::kGiveAway);
   EXPECT_EQ(At(a).to, 0U);
   EXPECT_EQ(WantAt(b), Want::kLeave);
@@ -193,7 +193,7 @@ TEST_F(ClusterWishesTest, Off_TheOwnerEndsItAndNobodyWantsIt) {
 TEST_F(ClusterWishesTest, StaysDown_OnlyAfterItWasLost) {
   vms[0].policy.stay_down = true;
   EXPECT_EQ(WantAt(a), Want::kRun);
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   EXPECT_EQ(WantAt(b), Want::kLeave);
   Fence(1);
   EXPECT_EQ(At(b).why, Why::kStaysDown);
@@ -201,11 +201,11 @@ TEST_F(ClusterWishesTest, StaysDown_OnlyAfterItWasLost) {
 
 TEST_F(ClusterWishesTest, LostTooOften_StaysDownUntilTheWindowHasPassed) {
   vms[0].policy.most_restarts = 1;
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   EXPECT_EQ(WantAt(b), Want::kLeave);
   Fence(1);
   EXPECT_EQ(WantAt(b), Want::kRun);  // the one that is allowed
-  seen.records[kVm] = Owned(2, VmState::kRunning);
+  seen.records[kWished] = Owned(2, VmState::kRunning);
   seen.sessions[1] = {{1, 2}, SessionState::kOpen};
   EXPECT_EQ(WantAt(b), Want::kRun);
   Fence(2);
@@ -216,7 +216,7 @@ TEST_F(ClusterWishesTest, LostTooOften_StaysDownUntilTheWindowHasPassed) {
 
 TEST_F(ClusterWishesTest, NoRoom_NobodyTakesIt) {
   nodes[1].memory = 5;
-  seen.records[kVm] = Owned(1, VmState::kRunning);
+  seen.records[kWished] = Owned(1, VmState::kRunning);
   Fence(1);
   EXPECT_EQ(At(b).why, Why::kNoCapacity);
 }

@@ -12,7 +12,7 @@
 namespace gemel::daemon {
 namespace {
 
-struct FenceRunTest : testing::Test {
+struct FenceRunTest : ::testing::Test {
   FenceRunTest() {
     std::string pattern = ::testing::TempDir() + "fenceXXXXXX";
     folder = mkdtemp(pattern.data());

@@ -10,7 +10,7 @@ namespace {
 using cluster::Process;
 using State = Process::State;
 
-constexpr ClusterVm kVm = 7;
+constexpr ClusterVm kFenced = 7;
 const VmUid kUid = "0000-7";
 
 bool operator==(const Process& a, const Process& b) {
@@ -29,7 +29,7 @@ struct FencedMachinesTest : ::testing::Test {
                   },
                   [this](ClusterVm, const Process& process) { told.push_back(process); },
                   [this](ClusterVm, const Error& error) { failures.push_back(error.message); }}) {
-    machines.Add(kVm, kUid);
+    machines.Add(kFenced, kUid);
   }
   static ClusterMachines::Grant GrantOf(std::uint64_t number) {
     return {UniqueFd(), {1, number}, {1, number}};
@@ -61,7 +61,7 @@ struct FencedMachinesTest : ::testing::Test {
 };
 
 TEST_F(FencedMachinesTest, Started_HasItsFenceAndIsNoNews) {
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
   ASSERT_TRUE(supervisor.vms().at(kUid).fence);
   EXPECT_EQ(supervisor.vms().at(kUid).fence->epoch, (cluster::Epoch{1, 1}));
@@ -70,7 +70,7 @@ TEST_F(FencedMachinesTest, Started_HasItsFenceAndIsNoNews) {
 
 TEST_F(FencedMachinesTest, StartFails_NothingIsLeft) {
   supervisor.FailNext({Code::kNotFound, "no kernel"});
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   while (told.empty()) loop->RunOnce(-1);
   ASSERT_EQ(told.size(), 1U);
   EXPECT_TRUE(told[0] == Process{});
@@ -79,7 +79,7 @@ TEST_F(FencedMachinesTest, StartFails_NothingIsLeft) {
 
 TEST_F(FencedMachinesTest, CannotBePrepared_IsToldLater) {
   prepared = InvalidArgument("no such machine");
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   EXPECT_TRUE(told.empty());
   while (told.empty()) loop->RunOnce(-1);
   EXPECT_EQ(told[0].state, State::kNone);
@@ -89,7 +89,7 @@ TEST_F(FencedMachinesTest, CannotBePrepared_IsToldLater) {
 
 TEST_F(FencedMachinesTest, Prepared_StartsThen) {
   slow = true;
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
   EXPECT_TRUE(supervisor.calls().empty());
   Ready();
@@ -100,8 +100,8 @@ TEST_F(FencedMachinesTest, Prepared_StartsThen) {
 
 TEST_F(FencedMachinesTest, KilledWhileItIsPrepared_NeverStarts) {
   slow = true;
-  machines.Start(kVm, GrantOf(1));
-  machines.Kill(kVm);
+  machines.Start(kFenced, GrantOf(1));
+  machines.Kill(kFenced);
   EXPECT_TRUE(told.empty());  // not from within the call
   Settle();
   ASSERT_EQ(told.size(), 1U);
@@ -115,8 +115,8 @@ TEST_F(FencedMachinesTest, KilledWhileItIsPrepared_NeverStarts) {
 
 TEST_F(FencedMachinesTest, StoppedWhileItIsPrepared_NeverStarts) {
   slow = true;
-  machines.Start(kVm, GrantOf(1));
-  machines.Stop(kVm);
+  machines.Start(kFenced, GrantOf(1));
+  machines.Stop(kFenced);
   Settle();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_TRUE(told[0] == Process{});
@@ -128,10 +128,10 @@ TEST_F(FencedMachinesTest, StoppedWhileItIsPrepared_NeverStarts) {
 // Each start goes on with what was prepared for it alone.
 TEST_F(FencedMachinesTest, StartedAnewBeforeTheFirstWasPrepared_OnlyTheLaterStarts) {
   slow = true;
-  machines.Start(kVm, GrantOf(1));
-  machines.Kill(kVm);
+  machines.Start(kFenced, GrantOf(1));
+  machines.Kill(kFenced);
   Settle();
-  machines.Start(kVm, GrantOf(2));
+  machines.Start(kFenced, GrantOf(2));
   Ready();
   Settle();
   EXPECT_FALSE(supervisor.vms().contains(kUid));
@@ -144,13 +144,13 @@ TEST_F(FencedMachinesTest, StartedAnewBeforeTheFirstWasPrepared_OnlyTheLaterStar
 
 TEST_F(FencedMachinesTest, KilledAfterItCouldNotBePrepared_IsToldOnce) {
   prepared = InvalidArgument("no such network");
-  machines.Start(kVm, GrantOf(1));
-  machines.Kill(kVm);
+  machines.Start(kFenced, GrantOf(1));
+  machines.Kill(kFenced);
   Settle();
   EXPECT_EQ(told.size(), 1U);
   EXPECT_TRUE(failures.empty());
   prepared = {};
-  machines.Start(kVm, GrantOf(2));
+  machines.Start(kFenced, GrantOf(2));
   Settle();
   EXPECT_TRUE(Runs());
   EXPECT_EQ(told.size(), 1U);
@@ -158,9 +158,9 @@ TEST_F(FencedMachinesTest, KilledAfterItCouldNotBePrepared_IsToldOnce) {
 
 TEST_F(FencedMachinesTest, KilledWhileItsProcessBegins_EndsAndIsToldThen) {
   supervisor.HoldAnswers(true);
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
-  machines.Kill(kVm);
+  machines.Kill(kFenced);
   Settle();
   supervisor.HoldAnswers(false);
   supervisor.ReleaseAnswers();
@@ -173,9 +173,9 @@ TEST_F(FencedMachinesTest, KilledWhileItsProcessBegins_EndsAndIsToldThen) {
 TEST_F(FencedMachinesTest, KilledWhileItsStartFails_IsToldWithoutDelayOrFailure) {
   supervisor.HoldAnswers(true);
   supervisor.FailNext({Code::kCancelled, "it was ended before its guest ran"});
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
-  machines.Kill(kVm);
+  machines.Kill(kFenced);
   EXPECT_TRUE(told.empty());
   supervisor.ReleaseAnswers();
   Settle();
@@ -186,9 +186,9 @@ TEST_F(FencedMachinesTest, KilledWhileItsStartFails_IsToldWithoutDelayOrFailure)
 
 TEST_F(FencedMachinesTest, StoppedWhileItsProcessBegins_IsStoppedOnceItRuns) {
   supervisor.HoldAnswers(true);
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
-  machines.Stop(kVm);
+  machines.Stop(kFenced);
   supervisor.HoldAnswers(false);
   supervisor.ReleaseAnswers();
   Settle();
@@ -198,24 +198,24 @@ TEST_F(FencedMachinesTest, StoppedWhileItsProcessBegins_IsStoppedOnceItRuns) {
 // ---- its latch
 
 TEST_F(FencedMachinesTest, Latched_ThenResumed) {
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
   supervisor.Latch(kUid);
   Settle();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_TRUE(told[0] == (Process{State::kLatched, {1, 1}, {1, 1}}));
-  machines.Resume(kVm, GrantOf(2));
+  machines.Resume(kFenced, GrantOf(2));
   Settle();
   EXPECT_EQ(told.size(), 1U);
   EXPECT_EQ(supervisor.vms().at(kUid).fence->epoch, (cluster::Epoch{1, 2}));
 }
 
 TEST_F(FencedMachinesTest, ResumeRefused_IsWhatTheProcessSays) {
-  machines.Start(kVm, GrantOf(2));
+  machines.Start(kFenced, GrantOf(2));
   Settle();
   supervisor.Latch(kUid);
   Settle();
-  machines.Resume(kVm, GrantOf(1));  // no later one
+  machines.Resume(kFenced, GrantOf(1));  // no later one
   Settle();
   ASSERT_EQ(told.size(), 2U);
   EXPECT_TRUE(told[1] == (Process{State::kLatched, {1, 2}, {1, 2}}));
@@ -223,7 +223,7 @@ TEST_F(FencedMachinesTest, ResumeRefused_IsWhatTheProcessSays) {
 }
 
 TEST_F(FencedMachinesTest, RefusedByItsDisk_IsConflicted) {
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
   supervisor.Latch(kUid, true);
   Settle();
@@ -234,28 +234,28 @@ TEST_F(FencedMachinesTest, RefusedByItsDisk_IsConflicted) {
 // Only under another epoch may it be tried again.
 TEST_F(FencedMachinesTest, StartRefusedByStorage_IsConflicted) {
   supervisor.FailNext({Code::kAborted, "reservation conflict"});
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   while (told.empty()) loop->RunOnce(-1);
   EXPECT_TRUE(told[0] == (Process{State::kConflicted, {1, 1}, {1, 1}}));
-  machines.Kill(kVm);
+  machines.Kill(kFenced);
   while (told.size() < 2) loop->RunOnce(-1);
   EXPECT_TRUE(told[1] == Process{});
 }
 
 TEST_F(FencedMachinesTest, Killed_CanBeStartedAgain) {
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
-  machines.Kill(kVm);
+  machines.Kill(kFenced);
   Settle();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0].state, State::kNone);
-  machines.Start(kVm, GrantOf(2));
+  machines.Start(kFenced, GrantOf(2));
   Settle();
   EXPECT_TRUE(failures.empty());
 }
 
 TEST_F(FencedMachinesTest, KillOfWhatIsGone_SaysSo) {
-  machines.Kill(kVm);
+  machines.Kill(kFenced);
   EXPECT_TRUE(told.empty());
   Settle();
   ASSERT_EQ(told.size(), 1U);
@@ -264,7 +264,7 @@ TEST_F(FencedMachinesTest, KillOfWhatIsGone_SaysSo) {
 
 TEST_F(FencedMachinesTest, Adopted_IsWhatItsFenceSays) {
   AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
-  live.info.state = VmState::kRunning;
+  live.info.state = gemel::VmState::kRunning;
   live.info.fence = FenceState{{1, 3}, {1, 4}, true, false, 0};
   EXPECT_TRUE(machines.Adopted(live) == (Process{State::kLatched, {1, 3}, {1, 4}}));
   EXPECT_TRUE(machines.Adopted({kUid, AdoptedVm::State::kEnded, {}, {}}) == Process{});
@@ -273,15 +273,15 @@ TEST_F(FencedMachinesTest, Adopted_IsWhatItsFenceSays) {
 
 TEST_F(FencedMachinesTest, AdoptedWithoutAFence_IsTakenToRun) {
   AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
-  live.info.state = VmState::kRunning;
+  live.info.state = gemel::VmState::kRunning;
   EXPECT_TRUE(machines.Adopted(live) == (Process{State::kRunning, {}, {}}));
 }
 
 TEST_F(FencedMachinesTest, AdoptedInTheMiddleOfItsStart_IsEnded) {
-  machines.Start(kVm, GrantOf(1));
+  machines.Start(kFenced, GrantOf(1));
   Settle();
   AdoptedVm live{kUid, AdoptedVm::State::kLive, {}, {}};
-  live.info.state = VmState::kConfigured;
+  live.info.state = gemel::VmState::kConfigured;
   EXPECT_EQ(machines.Adopted(live).state, State::kRunning);
   Settle();
   ASSERT_EQ(told.size(), 1U);

@@ -5,7 +5,7 @@
 namespace gemel::daemon {
 namespace {
 
-struct FencingTest : testing::Test {
+struct FencingTest : ::testing::Test {
   FencingTest()
       : fencing(
             {{"b", Agent()}},

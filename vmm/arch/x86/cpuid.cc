@@ -124,7 +124,7 @@ void SetTopology(CpuidTable* table, std::uint32_t cpus) {
 // KVM's own leaves (Documentation/virt/kvm/x86/cpuid.rst), what it supports of what needs nothing
 // of us.
 void SetKvmLeaves(CpuidTable* table, std::span<const CpuidEntry> supported) {
-  constexpr std::uint32_t kBase = 0x40000000, kFeatures = 0x40000001;
+  constexpr std::uint32_t kBase = 0x40000000, kClock = 0x40000001;
   constexpr std::uint32_t kOffered =
       Bit(0) | Bit(3) | Bit(24) |            // kvmclock, its MSRs, its stability
       Bit(1) |                               // no I/O delay needed
@@ -132,11 +132,11 @@ void SetKvmLeaves(CpuidTable* table, std::span<const CpuidEntry> supported) {
       Bit(5) | Bit(6) | Bit(7) |             // steal time, EOI in memory, unhalt
       Bit(9) | Bit(11) | Bit(12) | Bit(13);  // TLB flush, IPIs, halt polling, yield
   const CpuidEntry* base = FindLeaf(supported, kBase);
-  const CpuidEntry* features = FindLeaf(supported, kFeatures);
+  const CpuidEntry* features = FindLeaf(supported, kClock);
   std::erase_if(*table, [](const CpuidEntry& e) { return e.function >> 28 == 4; });
   if (base == nullptr || features == nullptr) return;
-  table->push_back({kBase, 0, false, kFeatures, base->ebx, base->ecx, base->edx});
-  table->push_back({kFeatures, 0, false, features->eax & kOffered, 0, 0, 0});
+  table->push_back({kBase, 0, false, kClock, base->ebx, base->ecx, base->edx});
+  table->push_back({kClock, 0, false, features->eax & kOffered, 0, 0, 0});
 }
 
 // What KVM emulates whatever the processor is.
