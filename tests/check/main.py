@@ -176,7 +176,7 @@ def cluster(log, options):
         outcome.add("tests/cluster", results.SKIPPED, "left out by --quick: real members of etcd")
         return outcome
     programs = log.with_name("cluster_programs.log")
-    outcome.extend(pytest("tests/cluster", programs, timeout=1500, lanes=3))
+    outcome.extend(pytest("tests/cluster", programs, timeout=1500, lanes=2))
     if options.mode == LONG:
         outcome.extend(pytest("tests/cluster", log.with_name("nemesis.log"), timeout=3600, repeat=19,
                               only="test_nemesis"))
