@@ -48,20 +48,30 @@ class Vm:
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def child(self):
-        """The pid of the gemel-vmm somewhere below."""
+    def rss(self):
+        """MiB that gemel-vmm has resident: this VM's, not that of one that a test before left behind."""
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                if (entry / "comm").read_text().strip() == "gemel-vmm":
-                    return int(entry.name)
-            except OSError:
-                pass
+            status = status_of(entry.name)
+            if status.get("Name") == "gemel-vmm" and "VmRSS" in status and self._began(status):
+                return int(status["VmRSS"].split()[0]) >> 10
         raise AssertionError("no gemel-vmm")
 
-    def rss(self):
-        """MiB that gemel-vmm has resident."""
-        status = pathlib.Path(f"/proc/{self.child()}/status").read_text()
-        return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) >> 10
+    def _began(self, status):
+        """Whether the command is among the process's ancestors."""
+        while status.get("PPid", "0") != "0":
+            if int(status["PPid"]) == self.process.pid:
+                return True
+            status = status_of(status["PPid"])
+        return False
+
+
+def status_of(pid):
+    """The fields of /proc/PID/status; none if the process is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def say(*words):
@@ -93,10 +103,10 @@ def read_line(client):
     return line.decode().strip()
 
 
-def until(condition, what):
+def until(condition, what, details=lambda: ""):
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, f"{what} {details()}"
         time.sleep(0.3)  # a guest's progress has no descriptor to wait for
 
 
@@ -174,9 +184,11 @@ class Balloon:
 def do_balloon(vm):
     vm.wait_for("guest: filled")
     full = vm.rss()
+    vm.type("free")
     vm.wait_for("guest: freed")
     balloon = Balloon()
-    until(lambda: vm.rss() < full - 100, "free pages were not given back")
+    until(lambda: vm.rss() < full - 100, "free pages were not given back",
+          lambda: f"({full} MiB, then {vm.rss()}, the balloon says {balloon.info()})")
     say(f"reporting: {full} MiB, then {vm.rss()}, reported {balloon.info()[2]}")
     rss, free = vm.rss(), balloon.free()
     balloon.ask(f"balloon {128 << 20}")
