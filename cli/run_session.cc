@@ -288,8 +288,9 @@ void RunSession::OnTimeout() {
   if (!vmm_.alive()) return;
   if (outcome_) return vmm_.Kill();  // it said that it has ended, and has not
   outcome_ = kTimedOut;
-  if (phase_ == Phase::kConfiguring) return vmm_.Kill();
-  PowerOffNow("timeout");
+  if (phase_ != Phase::kConfiguring) return PowerOffNow("timeout");
+  PrintNote("timeout: killed before it ran");
+  vmm_.Kill();
 }
 
 void RunSession::OnMenu(const EscapeMenu::Step& step) {

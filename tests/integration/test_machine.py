@@ -53,8 +53,15 @@ def fixture_start():
 def children_of(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def vmm_of(process):
@@ -64,7 +71,7 @@ def vmm_of(process):
         family = children_of(process.pid)
         for pid in family:
             family += children_of(pid)
-            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "gemel-vmm":
+            if name_of(pid) == "gemel-vmm":
                 return int(pid)
         time.sleep(0.01)
     raise AssertionError("no gemel-vmm was started")

@@ -286,9 +286,16 @@ def test_other_protocol_version_refused(run):
 
 @needs_kvm
 def test_timeout_is_status_124(run):
-    status, _, err = run.run("--timeout", "200ms", wish="ignore-button")
+    status, _, err = run.run("--timeout", "3s", wish="ignore-button")
     assert (status, err) == (124, "gemel: timeout: power off\n")
     assert run.requests()[-1] == "PowerOff"
+
+
+@needs_kvm
+def test_timeout_before_the_machine_runs_says_so(run):
+    status, _, err = run.run("--timeout", "1ms", wish="ignore-button")
+    assert (status, err) == (124, "gemel: timeout: killed before it ran\n")
+    assert "Start" not in run.requests()
 
 
 @needs_kvm
