@@ -7,10 +7,12 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server_context.h>
 
+#include <chrono>
 #include <functional>
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -57,10 +59,12 @@ class Forwarder {
   template <class Response>
   using Done = std::function<void(ApiResult<Response>)>;
 
-  // Asks `node`, and calls `done` once, on any thread. `method`: "VirtualMachines/Reset".
+  // Asks `node`, and calls `done` once, on any thread, before `limit` is over. `method`:
+  // "VirtualMachines/Reset".
   template <class Response, class Request>
   void Ask(const std::string& node, std::string_view method, const access::Caller& caller,
-           const grpc::CallbackServerContext& from, const Request& request, Done<Response> done) {
+           const grpc::CallbackServerContext& from, const Request& request, Done<Response> done,
+           std::optional<std::chrono::milliseconds> limit = {}) {
     struct Call {
       std::unique_ptr<grpc::ClientContext> context;
       Request request;
@@ -70,6 +74,7 @@ class Forwarder {
     if (!channel) return done(std::unexpected(std::move(channel).error()));
     auto call = std::make_shared<Call>();
     call->context = ContextFor(from, caller);
+    if (limit) call->context->set_deadline(std::chrono::system_clock::now() + *limit);
     call->request = request;
     grpc::TemplatedGenericStub<Request, Response> stub(*channel);
     stub.UnaryCall(call->context.get(), fmt::format("/gemel.v1.{}", method), {}, &call->request,

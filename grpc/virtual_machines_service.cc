@@ -1,11 +1,16 @@
 #include "grpc/virtual_machines_service.h"
 
+#include <set>
+
+#include "grpc/stats_gathering.h"
+
 namespace gemel::daemon {
 namespace {
 
 using access::Permission;
 
 constexpr std::string_view kVmsService = "VirtualMachines";
+constexpr int kMaxNames = 1000;  // of ListStats
 
 const std::vector<std::string_view>& FilterPaths() {
   static const std::vector<std::string_view> paths = {"name",
@@ -182,40 +187,50 @@ VirtualMachinesService::Reactor* VirtualMachinesService::Inspect(
   return reactor;
 }
 
+ApiResult<std::vector<std::string>> VirtualMachinesService::NamesOf(
+    const access::Caller& caller, const v1::ListVirtualMachineStatsRequest& request,
+    const ListQuery& query, std::string* next_token) const {
+  const auto visible = [&](const std::string& name, const v1::VirtualMachine&) {
+    return services_->gate->MayRead(caller, name);
+  };
+  std::vector<std::string> found;
+  if (request.names().empty()) {
+    for (const auto& vm : PageOf(services_->published->vms, query, visible, next_token))
+      found.push_back(vm->name());
+    return found;
+  }
+  if (request.names_size() > kMaxNames)
+    return std::unexpected(InvalidField(
+        "names", fmt::format("{} names: not at most {}", request.names_size(), kMaxNames)));
+  if (request.page_size() != 0 || !request.page_token().empty())
+    return std::unexpected(InvalidField("names", "with page_size or page_token: give one of them"));
+  const std::set<std::string> names(request.names().begin(), request.names().end());
+  for (const std::string& name : names) {
+    const auto vm = services_->published->vms.Get(name);
+    if (vm != nullptr && name.starts_with(query.prefix) && query.filter.Matches(*vm) &&
+        visible(name, *vm))
+      found.push_back(name);
+  }
+  return found;
+}
+
 VirtualMachinesService::Reactor* VirtualMachinesService::ListStats(
     Context* context, const v1::ListVirtualMachineStatsRequest* request,
     v1::ListVirtualMachineStatsResponse* response) {
-  const auto names = [&]() -> ApiResult<std::vector<std::string>> {
-    auto query = ParseList(*request, "vms", v1::VirtualMachine::descriptor(), FilterPaths());
-    if (!query) return std::unexpected(std::move(query).error());
-    auto caller = services_->gate->AdmitList(*context, "VirtualMachines/ListStats",
-                                             ListScope(request->parent()));
-    if (!caller) return std::unexpected(std::move(caller).error());
-    const auto visible = [&](const std::string& name, const v1::VirtualMachine&) {
-      return services_->gate->MayRead(*caller, name);
-    };
-    std::vector<std::string> found;
-    for (const auto& vm :
-         PageOf(services_->published->vms, *query, visible, response->mutable_next_page_token()))
-      found.push_back(vm->name());
-    return found;
-  }();
-  if (!names)
-    return Answer<v1::ListVirtualMachineStatsResponse>(services_, context,
-                                                       std::unexpected(names.error()), response);
+  const auto refuse = [&](const ApiError& error) {
+    return Answer<v1::ListVirtualMachineStatsResponse>(services_, context, std::unexpected(error),
+                                                       response);
+  };
+  auto query = ParseList(*request, "vms", v1::VirtualMachine::descriptor(), FilterPaths());
+  if (!query) return refuse(query.error());
+  auto caller = services_->gate->AdmitList(*context, "VirtualMachines/ListStats",
+                                           ListScope(request->parent()));
+  if (!caller) return refuse(caller.error());
+  auto names = NamesOf(*caller, *request, *query, response->mutable_next_page_token());
+  if (!names) return refuse(names.error());
   auto* reactor = context->DefaultReactor();
-  services_->loop->Post([this, reactor, response, names = *names] {
-    services_->sampler->Refresh([this, reactor, response, names] {
-      for (const std::string& name : names) {
-        const auto sample = services_->published->samples.Get(name);
-        const auto vm = services_->published->vms.Get(name);
-        if (sample == nullptr || vm == nullptr || vm->uid() != sample->uid) continue;
-        *response->add_virtual_machine_stats() =
-            ToStats(name, sample->realtime_ns, sample->statistics);
-      }
-      reactor->Finish(grpc::Status::OK);
-    });
-  });
+  std::make_shared<StatsGathering>(services_, std::move(*names), reactor, response)
+      ->Begin(*context, *caller, request->parent());
   return reactor;
 }
 

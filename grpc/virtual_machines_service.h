@@ -40,6 +40,12 @@ class VirtualMachinesService final : public v1::VirtualMachines::CallbackService
                      v1::ListVirtualMachineStatsResponse* response) override;
 
  private:
+  // The machines of a ListStats that the caller may see.
+  ApiResult<std::vector<std::string>> NamesOf(const access::Caller& caller,
+                                              const v1::ListVirtualMachineStatsRequest& request,
+                                              const ListQuery& query,
+                                              std::string* next_token) const;
+
   ServiceContext* const services_;
 };
 

@@ -3,16 +3,21 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "cli/client/api_name.h"
 #include "cli/client/commands.h"
+#include "cli/report.h"
 #include "proto/gemel/v1/virtual_machines.pb.h"
 #include "vmm/config/parse.h"
 
 namespace gemel::cli {
 namespace {
 
-using Stats = std::map<std::string, v1::VirtualMachineStats>;
+struct Stats {
+  std::map<std::string, v1::VirtualMachineStats> machines;
+  std::set<std::string> unreachable;  // nodes
+};
 
 Result<Stats> Sample(Session& session) {
   Stats stats;
@@ -22,7 +27,9 @@ Result<Stats> Sample(Session& session) {
   do {
     v1::ListVirtualMachineStatsResponse page;
     RETURN_IF_ERROR(session.Call("VirtualMachines/ListStats", request, &page));
-    for (auto& one : *page.mutable_virtual_machine_stats()) stats[one.name()] = std::move(one);
+    for (auto& one : *page.mutable_virtual_machine_stats())
+      stats.machines[one.name()] = std::move(one);
+    stats.unreachable.insert(page.unreachable().begin(), page.unreachable().end());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
   return stats;
@@ -66,9 +73,9 @@ Line LineOf(const Session& session, const v1::VirtualMachineStats& before,
 
 std::string TopText(const Session& session, const Stats& before, const Stats& now) {
   std::vector<Line> lines;
-  for (const auto& [name, stats] : now) {
-    const auto old = before.find(name);
-    if (old != before.end()) lines.push_back(LineOf(session, old->second, stats));
+  for (const auto& [name, stats] : now.machines) {
+    const auto old = before.machines.find(name);
+    if (old != before.machines.end()) lines.push_back(LineOf(session, old->second, stats));
   }
   std::ranges::sort(lines, [](const Line& a, const Line& b) {
     return a.cpu != b.cpu ? a.cpu > b.cpu : a.cells[0] < b.cells[0];
@@ -76,6 +83,11 @@ std::string TopText(const Session& session, const Stats& before, const Stats& no
   Table table({{"NAME"}, {"CPU%"}, {"MEMORY"}, {"READ"}, {"WRITE"}, {"RX"}, {"TX"}, {"EXITS/S"}});
   for (Line& line : lines) table.Add(std::move(line.cells));
   return table.Text(false, false);
+}
+
+void TellUnreachable(const Stats& stats) {
+  for (const std::string& node : stats.unreachable)
+    PrintNote(Printable(node) + " does not answer: its machines are missing");
 }
 
 }  // namespace
@@ -100,6 +112,7 @@ Who uses what, the busiest first: processor time in hundredths of a processor, m
     usleep(static_cast<useconds_t>(std::min<std::int64_t>(ms, 3'600'000) * 1000));
     ASSIGN_OR_RETURN(Stats now, Sample(session));
     RETURN_IF_ERROR(Print((repeat ? "\x1b[H\x1b[2J" : "") + TopText(session, before, now)));
+    TellUnreachable(now);
     before = std::move(now);
   } while (repeat && session.CheckTime());
   return {};

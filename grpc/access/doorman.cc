@@ -13,11 +13,11 @@ std::string_view ScopeOf(std::string_view parent) {
 
 // What nodes pass on for somebody (grpc/forwarder.h); all else is asked of the node itself.
 bool IsPassedOn(std::string_view method) {
-  constexpr std::array<std::string_view, 10> kMethods = {
+  constexpr std::array<std::string_view, 11> kMethods = {
       "VirtualMachines/Shutdown", "VirtualMachines/Reset",   "VirtualMachines/Pause",
-      "VirtualMachines/Resume",   "VirtualMachines/Inspect", "Consoles/Attach",
-      "Consoles/Write",           "Operations/Get",          "Operations/Wait",
-      "Operations/Cancel"};
+      "VirtualMachines/Resume",   "VirtualMachines/Inspect", "VirtualMachines/ListStats",
+      "Consoles/Attach",          "Consoles/Write",          "Operations/Get",
+      "Operations/Wait",          "Operations/Cancel"};
   return std::ranges::any_of(kMethods, [&](std::string_view one) { return method.ends_with(one); });
 }
 

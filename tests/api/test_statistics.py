@@ -50,6 +50,19 @@ def test_statistics_of_machines_that_run(daemon):
 
 
 @needs_kvm
+def test_statistics_of_machines_by_name(daemon):
+    for vm_id in ("a", "b"):
+        daemon.well(daemon.create(vm_id, run=True, spec=daemon.spec("idle", "")))
+    one = "projects/p/vms/b"
+    assert [seen.name for seen in stats(daemon, names=[one, "projects/p/vms/none", one])] == [one]
+    assert not stats(daemon, names=[one], filter="name = projects/p/vms/a")
+    for fields in ({"names": [one], "page_size": 1}, {"names": [one] * 1001}):
+        with pytest.raises(grpc.RpcError) as failure:
+            stats(daemon, **fields)
+        assert gemeld.fields_of(failure.value) == ["names"]
+
+
+@needs_kvm
 def test_disk_operations_bytes_and_times_are_counted(daemon):
     words = "rw=randwrite bs=4096 qd=4 ms=60000 warm=0 settle=0 end=reset transport=mmio wait=interrupt"
     daemon.well(daemon.create(run=True, spec=with_disk(daemon, words)))

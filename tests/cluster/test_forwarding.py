@@ -4,6 +4,7 @@ caller's name; a call that is repeated at the other node is one call; what was d
 import json
 import os
 import queue
+import signal
 
 import gemeld_node
 import grpc
@@ -110,6 +111,37 @@ def test_node_that_cannot_be_asked_is_named(pair):
     a.gemel("vm", "stop", "web", "--project", "p", others=[b])
     a.daemon.start()
     b.until("STOPPED")
+
+
+def list_stats(node, **more):
+    messages = gemeld.v1("virtual_machines")
+    return node.daemon.vms.ListStats(
+        messages.ListVirtualMachineStatsRequest(parent="projects/-"), **more)
+
+
+def test_statistics_are_those_of_all_nodes(pair):
+    a, b = pair
+    run_on_a(pair)
+    b.daemon.well(b.daemon.create("own", run=True, spec=b.daemon.spec()))
+    for node, names in ((a, [VM]), (b, ["projects/p/vms/own", VM])):
+        seen = list_stats(node)
+        assert [stats.name for stats in seen.virtual_machine_stats] == names
+        assert all(stats.memory_resident_bytes for stats in seen.virtual_machine_stats)
+        assert not seen.unreachable
+    assert "web" in b.gemel("vm", "top", "--once", "--interval", "100ms", "--project", "p")
+
+
+def test_statistics_name_the_node_that_does_not_answer(pair):
+    a, b = pair
+    run_on_a(pair)
+    b.daemon.well(b.daemon.create("own", run=True, spec=b.daemon.spec()))
+    os.kill(a.daemon.process.pid, signal.SIGSTOP)
+    try:
+        seen = list_stats(b, timeout=20)
+    finally:
+        os.kill(a.daemon.process.pid, signal.SIGCONT)
+    assert [stats.name for stats in seen.virtual_machine_stats] == ["projects/p/vms/own"]
+    assert seen.unreachable == ["nodes/a"]
 
 
 def test_who_is_no_node_speaks_for_nobody(pair):
