@@ -165,6 +165,11 @@ VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const Cl
   status.running = record.state == VmState::kRunning || record.state == VmState::kMoving;
   if (!owned) history.failed = false;
   if (owned && status.owner == 0 && history.owner != 0) history.failed = true;
+  history.excused = status.owner == 0 && (history.excused || vm.off);
+  if (history.excused) {
+    history.failed = false;
+    history.restarts.clear();
+  }
   std::erase_if(history.restarts, [&](cluster::Time at) { return now - at >= vm.policy.window; });
   if (status.running && status.owner != 0) {
     if (!history.running) last_start_ = now;
@@ -175,7 +180,7 @@ VmStatus ClusterWishes::StatusOf(cluster::Time now, const WishedVm& vm, const Cl
   history.owner = status.owner;
   history.running = status.running && status.owner != 0;
   // Of a machine that was lost before this node looked, no more is known than that.
-  status.failed = history.failed || (owned && status.owner == 0);
+  status.failed = !history.excused && (history.failed || (owned && status.owner == 0));
   status.restarts = history.restarts;
   return status;
 }

@@ -69,6 +69,8 @@ class ClusterWishes {
     cluster::NodeId owner = 0;  // as last seen
     bool running = false;
     bool failed = false;
+    bool excused =
+        false;  // somebody has stopped it since it was lost: it starts as by a first wish
     std::vector<cluster::Time> restarts;
   };
 

@@ -199,6 +199,22 @@ TEST_F(ClusterWishesTest, StaysDown_OnlyAfterItWasLost) {
   EXPECT_EQ(At(b).why, Why::kStaysDown);
 }
 
+TEST_F(ClusterWishesTest, StaysDownAndIsStoppedAndStartedByAPerson_Runs) {
+  vms[0].policy.stay_down = true;
+  seen.records[kWished] = Owned(1, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  Fence(1);
+  EXPECT_EQ(At(b).why, Why::kStaysDown);
+  vms[0].off = true;
+  EXPECT_EQ(WantAt(b), Want::kLeave);
+  vms[0].off = false;
+  EXPECT_EQ(WantAt(b), Want::kRun);
+  seen.records[kWished] = Owned(2, VmState::kRunning);
+  EXPECT_EQ(WantAt(b), Want::kRun);
+  Fence(2);
+  EXPECT_EQ(At(b).why, Why::kStaysDown);  // lost once more
+}
+
 TEST_F(ClusterWishesTest, LostTooOften_StaysDownUntilTheWindowHasPassed) {
   vms[0].policy.most_restarts = 1;
   seen.records[kWished] = Owned(1, VmState::kRunning);
