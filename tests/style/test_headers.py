@@ -1,7 +1,9 @@
 """Every header says what it is, stands alone, and is guarded."""
 
 import concurrent.futures
+import json
 import os
+import pathlib
 import re
 import subprocess
 
@@ -26,9 +28,19 @@ def test_header_has_pragma_once():
     assert not wrong, f"#pragma once is missing: {wrong}"
 
 
+def first_in_their_unit():
+    """The sources with which a unit of the build begins: of several that it reads as one, the first."""
+    for entry in json.loads((tree.BUILD / "compile_commands.json").read_text(encoding="utf-8")):
+        file = (tree.BUILD / entry["file"]).resolve()
+        if file.name.endswith(".cpp"):  # Meson's, for --unity
+            file = pathlib.Path(re.search(r"#include<(.*?)>", file.read_text(encoding="utf-8"))[1]).resolve()
+        if file.is_relative_to(tree.ROOT):
+            yield file.relative_to(tree.ROOT)
+
+
 def not_compiled_first():
-    """Of the others the build has shown that they stand alone: some source file begins with them."""
-    included = map(tree.includes, tree.sources(".cc", folders=tree.SOURCE_FOLDERS + ("tests",)))
+    """Of the others the build has shown that they stand alone: some unit of it begins with them."""
+    included = map(tree.includes, (file for file in first_in_their_unit() if (tree.ROOT / file).is_file()))
     begun_with = {names[0] for names in included if names}
     return [file for file in headers() if ('"', str(file)) not in begun_with]
 
