@@ -174,6 +174,8 @@ def cluster(log, options):
     if options.mode == LONG:
         os.environ["GEMEL_EXPLORER_FAULTS"] = "1"
         os.environ["GEMEL_NEMESIS_MIXTURES"] = "54"  # each of 20 times: an hour
+    if options.mode == QUICK:
+        os.environ["GEMEL_EXPLORER_QUICK"] = "1"
     outcome = builds.unit_tests("release", log, suite="cluster")
     text = builds.folder("release") / "meson-logs" / "testlog-release.txt"
     if text.exists():  # what was covered is the result, not only that it passed

@@ -6,6 +6,8 @@
 namespace gemel::explorer {
 namespace {
 
+constexpr const char* kLeftOut = "left out by --quick: one of the longest runs of the explorer";
+
 void ExpectKept(const Config& config) {
   const Found found = Explore(config);
   EXPECT_EQ(found.broken, "");
@@ -42,18 +44,21 @@ TEST(Explorer, MoreFaultsWhenAsked_PromisesKept) {
 }
 
 TEST(Explorer, SlowOwnerFastChallengerAndAnyTwoFaults_PromisesKept) {
+  if (Hurried()) GTEST_SKIP() << kLeftOut;
   Config config = Make("two of most faults, A slow, B fast", 2, kMostFaults);
   config.rates = {9, 11};
   ExpectKept(config);
 }
 
 TEST(Explorer, FastOwnerSlowChallengerAndAnyTwoFaults_PromisesKept) {
+  if (Hurried()) GTEST_SKIP() << kLeftOut;
   Config config = Make("two of most faults, A fast, B slow", 2, kMostFaults);
   config.rates = {11, 9};
   ExpectKept(config);
 }
 
 TEST(Explorer, MajorityAfterHostFaults_MachineRunsAgain) {
+  if (Hurried()) GTEST_SKIP() << kLeftOut;
   Config config = Make("life after two faults of hosts", 2, kHostFaults);
   config.check_liveness = true;
   ExpectKept(config);
@@ -74,6 +79,7 @@ TEST(Explorer, ColdStart_PromisesKeptAndMachineRuns) {
 }
 
 TEST(Explorer, StaleMemberShowsThePast_PromisesKept) {
+  if (Hurried()) GTEST_SKIP() << kLeftOut;
   ExpectKept(Make("a stale member, and a cut", 2, Bits({Do::kKeepPast, Do::kCut})));
 }
 
@@ -84,6 +90,7 @@ TEST(Explorer, EtcdRestoredByTheBook_PromisesKeptAndMachineRuns) {
 }
 
 TEST(Explorer, EtcdRevertedBehindOurBacks_StorageStillRefuses) {
+  if (Hurried()) GTEST_SKIP() << kLeftOut;
   ExpectKept(
       Make("disks of etcd reverted, and a cut", 3, Bits({Do::kBackup, Do::kRevert, Do::kCut})));
 }

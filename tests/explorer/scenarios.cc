@@ -23,4 +23,6 @@ std::uint8_t Deeper(std::uint8_t usual) {
   return static_cast<std::uint8_t>(usual + (more != nullptr ? std::atoi(more) : 0));
 }
 
+bool Hurried() { return std::getenv("GEMEL_EXPLORER_QUICK") != nullptr; }
+
 }  // namespace gemel::explorer

@@ -26,5 +26,7 @@ inline constexpr std::uint64_t kMostFaults =
 Found Explore(const Config& config);
 // Faults of the deep runs: GEMEL_EXPLORER_FAULTS more than `usual`.
 std::uint8_t Deeper(std::uint8_t usual);
+// Whether the longest runs are to be left out: GEMEL_EXPLORER_QUICK is set.
+bool Hurried();
 
 }  // namespace gemel::explorer
