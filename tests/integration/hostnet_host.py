@@ -1,4 +1,4 @@
-"""A host, a world and guests in network namespaces, for test_hostnet.py."""
+"""A host, a world and guests in network namespaces, for test_hostnet*.py."""
 
 import ctypes
 import fcntl

@@ -1,4 +1,4 @@
-// Host networks behind a socket, for test_hostnet.py: a command a datagram on SOCKET, and an answer:
+// Host networks behind a socket, for test_hostnet*.py: a command a datagram on SOCKET, and an answer:
 // "ok …" or "error CODE MESSAGE", with descriptors beside it where there are any.
 //   usage: hostnet_tool PREFIX STATE_DIR RUN_DIR SOCKET (a descriptor's number)
 //   want-network | put-network  uid=… subnet=…|host=… [nat dhcp dns spoof domain=… mtu=…]
