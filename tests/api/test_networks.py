@@ -27,6 +27,9 @@ from hostnet_host import Namespace, ip  # noqa: E402  pylint: disable=wrong-impo
 
 WORLD = "192.0.2.2"
 LAN, OTHER = "projects/p/networks/lan", "projects/q/networks/lan"
+# linux/if_packet.h; of what tells a frame's tag, the VLAN is the sixth.
+SOL_PACKET, PACKET_AUXDATA, ETH_P_ALL = 263, 8, 3
+AUXDATA = struct.Struct("=IIIHHHH")
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/net/tun") or not os.access("/dev/kvm", os.W_OK)
@@ -324,6 +327,53 @@ def test_what_somebody_broke_is_put_back_and_told(node):
     assert node.servers() != [server]
     guest.ping("10.88.0.1")
     assert lease(wire, address, "10.88.0.1")[0] == address
+
+
+def vlans_of_broadcasts(wire, tell):
+    """The tags with which a frame of `tell` comes out of the bridge at this end of a cable."""
+    tags = set()
+    tell(b"to everybody")
+    deadline = time.monotonic() + gemeld.DEADLINE
+    while not tags and time.monotonic() < deadline:
+        data, told, _, _ = wire.recvmsg(2048, socket.CMSG_SPACE(AUXDATA.size))
+        if b"to everybody" in data:
+            tags.update(AUXDATA.unpack(one[2])[5] & 0xfff for one in told)
+    return tags
+
+
+def trunk_of(node, vlan):
+    """The far end of the bridge's own port, which is in a VLAN with its tag."""
+    if node.host.run("ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "1",
+                     check=False).returncode != 0:
+        pytest.skip("this kernel has no CONFIG_BRIDGE_VLAN_FILTERING: tests/os/test_daemon.py runs this")
+    node.host.run("bridge", "vlan", "add", "dev", "p0", "vid", str(vlan))
+
+    def far_end():
+        end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        end.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        end.settimeout(gemeld.DEADLINE)
+        end.bind(("p1", ETH_P_ALL))
+        return end
+    return node.host.inside(far_end)
+
+
+def test_tags_keep_machines_apart(node):
+    with trunk_of(node, 7) as trunk:
+        node.daemon.well(node.create(host_bridge=v1("networks").HostBridge(interface="br0")))
+        guests = {}
+        for number, (name, vlan) in enumerate((("web", 7), ("db", 7), ("spy", 8), ("friend", 8)), 1):
+            wire, address = node.machine(name, vlan=vlan, ip_address=f"10.1.0.{number}")
+            guests[name] = guest_of(wire, address, f"10.1.0.{number ^ 3 if number < 3 else 7 - number}")
+        web, db, spy, friend = guests.values()
+        # To all: its own VLAN hears it.
+        spy.send_frame(udp_frame(spy.mac, spy.address, b"\xff" * 6, db.address, b"from another VLAN"))
+        assert hears(friend, 7, gemeld.DEADLINE) == b"from another VLAN"
+        assert talk(web, db, b"honest") == b"honest"
+
+        def tell(data):
+            for guest in (spy, web):
+                guest.send_frame(udp_frame(guest.mac, guest.address, b"\xff" * 6, "10.1.0.255", data))
+        assert vlans_of_broadcasts(trunk, tell) == {7}
 
 
 def test_what_the_host_cannot_be_is_refused(node):

@@ -46,6 +46,7 @@ def test_groups_of_supervisor_and_jail(host):
     pass_there(host, "tests/integration/test_jail.py", "-k", "control_group", count=2)
 
 
-def test_vlans_keep_ports_apart(host):
+def test_vlans_keep_machines_apart(host):
     """What the kernel of the machine that runs ./check may not have either."""
     pass_there(host, "tests/integration/test_hostnet_bridge.py", "-k", "tags_keep", count=1)
+    pass_there(host, "tests/api/test_networks.py", "-k", "tags_keep", count=1)
